@@ -1,0 +1,222 @@
+"""The command line: `gan-course train | sample | evaluate | runs`. Bad input gives one line on stderr and exit status 2."""
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+# torch takes seconds to import: everything that needs it is imported inside the commands, so that --help is quick
+HELP = """usage: gan-course COMMAND [options]
+
+Train generative adversarial networks, look at what they make, measure it.
+
+commands:
+  train     train on images and write a run folder; --resume RUN goes on with one
+  sample    new images from a run
+  evaluate  FID, KID, precision and recall of a run, or of one folder of images against another
+  runs      the runs there are, a line each
+
+gan-course COMMAND --help explains the options of a command; --version says which version this is.
+
+  gan-course train --data toy-birds --epochs 5 --out _runs/first
+  gan-course sample _runs/first --n 16 --out birds.png
+  gan-course evaluate _runs/first
+"""
+
+
+
+@dataclass
+class SampleOptions:
+    """New images from a run: one picture with all of them, or a folder with one file each."""
+
+    run: Positional[str]  # a run folder, or the name of a ready run such as toy-birds-dcgan
+    out: Path | None = None  # a .png file for one picture, or a folder for single images; by default RUN-samples.png here
+    n: int = 64  # how many images
+    seed: int = 0  # of the latents
+    weights: str | None = None  # "last", "best" or an epoch; by default the best, if its FID was measured, otherwise the last
+    cols: int = 8  # images a row
+
+
+@dataclass
+class EvaluateOptions:
+    """FID, KID, precision, recall, density and coverage, with the protocol they were measured by."""
+
+    fake: Positional[str]  # a run folder, the name of a ready run, or a folder of images
+    real: Positional[str | None] = None  # a folder of images or a data set; by default what the run was trained on
+    n_fake: int | None = None  # generated images; by default 10000 of a run, all of a folder
+    n_real: int | None = None  # real images; by default all
+    extractor: str = "inception"  # "inception" (FID), or "small": no download, a Fréchet distance that is no FID
+    seed: int = 0  # of the latents
+    weights: str | None = None  # of a run: "best", "last" or an epoch; by default the best, if known
+    batch_size: int = 32
+    json: Path | None = None  # write numbers and protocol to this file, too
+
+
+@dataclass
+class RunsOptions:
+    """The runs in a folder, a line each, and the ready runs that come with the package."""
+
+    folder: Positional[Path] = Path("_runs")  # where to look
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP, end="")
+        sys.exit(0 if argv else 2)
+    if argv[0] == "--version":
+        from gan_course import __version__
+
+        print(f"gan-course {__version__}")
+        return
+    commands = {"train": train, "sample": sample, "evaluate": evaluate, "runs": runs}
+    from gan_course.core import InputError, choose
+
+    try:
+        commands[choose(argv[0], commands, "command")](argv[1:])
+    except InputError as e:
+        fail(str(e))
+    except OSError as e:
+        fail(f"{e.strerror or e}: {e.filename}" if e.filename else str(e))
+
+
+def fail(message: str) -> None:
+    print(f"gan-course: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def train(args: list[str]) -> None:
+    import dataclasses
+
+    import tyro
+
+    from gan_course import train as t
+
+    @dataclass
+    class TrainOptions(t.TrainConfig):
+        out: Path | None = None  # the run folder to make; by default _runs/DATA-MODEL
+        resume: Path | None = None  # go on with this run; of the other options only --epochs and those of the FID can be given then
+        fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
+        fid_images: int = 10_000  # generated images of each measurement; against all training images
+        extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
+
+    known = find_option(args, "--resume")  # a resumed run brings its own defaults
+    stored = dataclasses.asdict(t.open_run(known).config) if known else {}
+    options = tyro.cli(TrainOptions, prog="gan-course train", args=args, default=TrainOptions(**stored),
+                       description="Train a GAN on images and write a run folder: weights, samples of every epoch, history, TensorBoard events.")
+    given = dataclasses.asdict(options)
+    out, resume, every, n_fake, extractor = (given.pop(k) for k in ("out", "resume", "fid_every", "fid_images", "extractor"))
+    if every < 0: raise t.InputError(f"fid_every has to be at least 0, not {every}")
+    hooks = [print_row]
+    if every:
+        from gan_course.data import load_images
+        from gan_course.fid import fid_hook
+
+        config = t.check_config(t.open_run(resume).config if resume else t.TrainConfig(**given))
+        real = load_images(config.data, "train", size=config.size, crop=config.crop, limit=config.limit)
+        hooks.insert(0, fid_hook(real, every, n_fake, extractor))
+    try:
+        if resume:
+            changed = [f"--{k.replace('_', '-')}" for k, v in given.items() if stored[k] != v and k != "epochs"] + ["--out"] * (out is not None)
+            if changed: raise t.InputError(f"{', '.join(changed)} cannot be given with --resume: a run keeps its settings; only --epochs can grow")
+            run = t.resume(resume, given["epochs"], on_epoch_end=hooks)
+        else:
+            run = t.train(t.TrainConfig(**given), out, on_epoch_end=hooks)
+    except t.Stopped as e:
+        print(f"\nstopped after {e.epoch} complete epochs; go on with: gan-course train --resume {e.path}", file=sys.stderr)
+        sys.exit(130)
+    print(f"{run.config.epochs} epochs done. The run is in {run.path}: samples/, checkpoints/, history.csv; curves: tensorboard --logdir {run.path}")
+
+
+def find_option(args: list[str], name: str) -> str | None:
+    for i, arg in enumerate(args):
+        if arg.startswith(f"{name}="): return arg.partition("=")[2]
+        if arg == name and i + 1 < len(args): return args[i + 1]
+    return None
+
+
+def print_row(training, row) -> None:
+    from tqdm.auto import tqdm
+
+    test = f" (held out {row['d_acc_real_test']:.0%})" if row.get("d_acc_real_test") is not None else ""
+    fid = f"  FID {row['fid']:.2f} KID {row['kid']:.2e}" if row.get("fid") is not None else ""
+    tqdm.write(f"epoch {row['epoch']:3d}  D loss {row['d_loss_real']:.3f} real {row['d_loss_fake']:.3f} fake  G loss {row['g_loss']:.3f}  "
+               f"D right on {row['d_acc_real']:.0%} real{test}, {row['d_acc_fake']:.0%} fake  {row['seconds']:.0f} s{fid}")
+
+
+def find_run(name: str):
+    """A run folder, or else a ready run by its name."""
+    from gan_course.train import open_run, ready_run
+
+    return open_run(name) if Path(name).exists() or Path(name).name != name else ready_run(name)
+
+
+def sample(args: list[str]) -> None:
+    import torch
+    import tyro
+    from PIL import Image
+
+    from gan_course.core import InputError, image_grid, seeded
+    from gan_course.train import generate
+
+    o = tyro.cli(SampleOptions, prog="gan-course sample", args=args)
+    if o.n < 1 or o.cols < 1: raise InputError(f"--n and --cols have to be at least 1, not {o.n} and {o.cols}")
+    run = find_run(o.run)
+    G = run.generator(as_weights(o.weights))
+    images = generate(G, torch.randn(o.n, G.latent_dim, generator=seeded(o.seed)))
+    out = o.out or Path(f"{run.path.name}-samples.png")
+
+    def save(pixels, path):
+        Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(path)
+
+    if out.suffix.lower() == ".png":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save(image_grid(images, min(o.cols, o.n)), out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for i, image in enumerate(images): save(image, out / f"{i:05d}.png")
+    print(f"{o.n} images of {run.path.name} in {out}")
+
+
+def evaluate(args: list[str]) -> None:
+    import tyro
+
+    from gan_course.data import is_folder
+    from gan_course.fid import evaluate
+
+    o = tyro.cli(EvaluateOptions, prog="gan-course evaluate", args=args)
+    folder = is_folder(o.fake) and not (Path(o.fake) / "config.json").exists()
+    result = evaluate(o.fake if folder else find_run(o.fake), o.real, n_fake=o.n_fake if folder else o.n_fake or 10_000, n_real=o.n_real,
+                      extractor=o.extractor, seed=o.seed, batch_size=o.batch_size, weights=as_weights(o.weights))
+    print(result)
+    if o.json:
+        result.to_json(o.json)
+        print(f"written to {o.json}")
+
+
+def as_weights(text: str | None):
+    """An epoch as a number; "best", "last" and None as they are."""
+    return int(text) if text and text.isdecimal() else text
+
+
+def runs(args: list[str]) -> None:
+    import tyro
+
+    from gan_course.core import InputError
+    from gan_course.train import open_run, ready_folder
+
+    o = tyro.cli(RunsOptions, prog="gan-course runs", args=args)
+    if not o.folder.is_dir() and o.folder != RunsOptions.folder: raise InputError(f"there is no folder {o.folder}")
+    print(f"{'run':32} {'data':14} {'model':8} {'size':>5} {'epochs':>8} {'images':>11} {'G loss':>7} {'FID':>7}")
+    for place in (o.folder, ready_folder()):
+        for config in sorted(place.glob("*/config.json")):
+            try: run = open_run(config.parent)
+            except InputError as e: print(f"{config.parent.name:32} {e}"); continue
+            last = run.history[-1] if run.history else {}
+            fids = [row["fid"] for row in run.history if row["fid"] is not None]
+            name = str(run.path) if place == o.folder else f"{run.path.name} (ready)"
+            print(f"{name:32} {run.info['data']['name']:14} {run.config.model:8} {run.info['model']['img_size']:>5} "
+                  f"{last.get('epoch', 0):>3}/{run.config.epochs:<4} {last.get('images', 0):>11,} {last.get('g_loss', float('nan')):>7.3f} "
+                  + (f"{min(fids):>7.2f}" if fids else f"{'-':>7}"))

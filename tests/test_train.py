@@ -1,0 +1,268 @@
+"""Guards of the loop: the steps, exact resume, what a run leaves on the disk, bad input."""
+import copy
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from gan_course import train as T
+from gan_course.core import InputError, seeded
+from gan_course.data import load_images
+from gan_course.dcgan import build_model
+from gan_course.losses import LOSSES, get_loss
+
+# flips, EMA and mixed precision on: what resume has to get right to the bit
+TINY = T.TrainConfig(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=3, ema=.9, samples=9, precision="bf16", keep_every=1)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    return T.train(TINY, tmp_path_factory.mktemp("runs") / "whole", progress=False)
+
+
+def stop_at(epoch):
+    def hook(training, row):
+        if training.epoch == epoch: raise KeyboardInterrupt
+    return hook
+
+
+def tensors(run, name="last"):
+    return T._read_tensors(run.path / f"checkpoints/{name}.safetensors")
+
+
+def rows(run):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.history]
+
+
+def assert_same(run, other):
+    a, b = tensors(run), tensors(other)
+    assert a.keys() == b.keys() and [k for k in a if not torch.equal(a[k], b[k])] == []
+    assert rows(run) == rows(other)
+    assert all(torch.equal(run.samples(e), other.samples(e)) for e in run.epochs) and run.epochs == other.epochs
+
+
+@pytest.fixture
+def players():
+    torch.manual_seed(0)
+    G, D = build_model("dcgan", base_channels=4)
+    z = torch.randn(16, 100, generator=seeded(1))
+    return G, D, z, torch.rand(16, 3, 32, 32, generator=seeded(2)) * 2 - 1
+
+
+def test_g_step_has_the_gradient_through_d_in_train_mode(players):
+    G, D, z, _ = players
+    expected = torch.autograd.grad(get_loss("bce").g(copy.deepcopy(D).train()(G(z)), None), list(G.parameters()))
+    T.g_step(D, torch.optim.SGD(G.parameters(), lr=0.), G(z), get_loss("bce"))
+    for p, e in zip(G.parameters(), expected): assert torch.allclose(p.grad, e, atol=1e-7)
+    assert D.training and all(p.requires_grad for p in D.parameters()) and all(p.grad is None for p in D.parameters())
+
+
+def test_d_step_moves_d_and_leaves_g(players):
+    G, D, z, real = players
+    before = copy.deepcopy(D.state_dict())
+    T.d_step(D, torch.optim.SGD(D.parameters(), lr=.1), real, G(z), get_loss("hinge"))
+    assert all(p.grad is None for p in G.parameters())
+    assert not torch.equal(D.state_dict()["features.0.weight"], before["features.0.weight"])
+    assert not torch.equal(D.state_dict()["features.3.running_mean"], before["features.3.running_mean"])  # its own step moves its statistics
+
+
+def test_accuracy_counts_a_tie_as_fake():
+    class Blind(torch.nn.Module):
+        def __init__(self): super().__init__(); self.w = torch.nn.Parameter(torch.zeros(()))
+        def forward(self, x): return x.flatten(1).sum(1) * 0 + self.w
+    D, images = Blind(), torch.zeros(8, 3, 4, 4)
+    stats = T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), images, images, get_loss("bce"))
+    assert stats["d_acc_real"] == 0 and stats["d_acc_fake"] == 1
+
+
+def test_accuracy_on_real_leaves_d_as_it_was(players):
+    _, D, _, real = players
+    before = copy.deepcopy(D.state_dict())
+    T.accuracy_on_real(D, real)
+    assert D.training and all(torch.equal(v, before[k]) for k, v in D.state_dict().items())
+
+
+def test_generate_restores_the_mode_and_moves_nothing(players):
+    G, _, z, _ = players
+    before = copy.deepcopy(G.train().state_dict())
+    T.generate(G, z, batch_size=5)
+    assert G.training and all(torch.equal(v, before[k]) for k, v in G.state_dict().items())
+
+
+@pytest.mark.parametrize("stopped_in", [1, 2, 3])
+def test_resume_is_exact(whole, tmp_path, stopped_in):
+    with pytest.raises(T.Stopped): T.train(TINY, tmp_path / "r", on_epoch_end=[stop_at(stopped_in)], progress=False)
+    assert len(T.open_run(tmp_path / "r").history) == stopped_in - 1
+    assert_same(T.resume(tmp_path / "r", progress=False), whole)
+
+
+def test_more_epochs_later_are_the_same_run(whole, tmp_path):
+    T.train(dataclasses.replace(TINY, epochs=1), tmp_path / "r", progress=False)
+    longer = T.resume(tmp_path / "r", epochs=3, progress=False)
+    assert_same(longer, whole)
+    assert longer.config == whole.config
+
+
+@pytest.mark.parametrize("change", [dict(loss="wgan-gp", d_steps=2), dict(loss="rpgan", r1=1., r2=1.), dict(head="gap", ema=0.)], ids=str)
+def test_resume_is_exact_with_other_settings(tmp_path, change):
+    config = dataclasses.replace(TINY, epochs=2, **change)
+    run = T.train(config, tmp_path / "a", progress=False)
+    with pytest.raises(T.Stopped): T.train(config, tmp_path / "b", on_epoch_end=[stop_at(2)], progress=False)
+    assert_same(T.resume(tmp_path / "b", progress=False), run)
+
+
+@pytest.fixture
+def crashed(tmp_path, monkeypatch):
+    """A run that died while it wrote the checkpoint of epoch 2; history and events have that epoch already."""
+    save = T.save_file
+
+    def crash(content, path, metadata=None):
+        if metadata and metadata.get("epoch") == "2":
+            path.write_bytes(b"half a file")
+            raise OSError(28, "No space left on device")
+        save(content, path, metadata)
+
+    monkeypatch.setattr(T, "save_file", crash)
+    with pytest.raises(OSError): T.train(TINY, tmp_path / "r", progress=False)
+    monkeypatch.undo()
+    return T.open_run(tmp_path / "r")
+
+
+def test_a_crash_while_a_checkpoint_is_written_loses_nothing(whole, crashed):
+    assert len(crashed.history) == 2 and not list(crashed.path.rglob("*.part"))
+    assert_same(T.resume(crashed.path, progress=False), whole)
+
+
+def test_events_carry_the_numbers_of_the_history(crashed):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = T.resume(crashed.path, progress=False)
+    events = EventAccumulator(str(run.path / "events"))
+    events.Reload()
+    for tag in ("d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_real_test", "d_acc_fake"):
+        seen = events.Scalars(tag)
+        assert [e.step for e in seen] == [1, 2, 3]  # each epoch once, though epoch 2 was written twice
+        assert [e.value for e in seen] == pytest.approx([row[tag] for row in run.history], rel=1e-6)
+
+
+def test_every_epoch_has_an_order_of_its_own_and_the_average_slows_down(tmp_path, monkeypatch):
+    orders, decays = [], []
+    batch, update = T.real_batch, T.ema_update
+    monkeypatch.setattr(T, "real_batch", lambda images, i, generator, flip, *rest: (flip and orders.append(i), batch(images, i, generator, flip, *rest))[1])
+    monkeypatch.setattr(T, "ema_update", lambda ema, G, decay: (decays.append(decay), update(ema, G, decay)))
+    T.train(dataclasses.replace(TINY, ema=.99, epochs=2), tmp_path / "r", progress=False)
+    first, second = torch.cat(orders[:6]), torch.cat(orders[6:])
+    assert len(first.unique()) == len(second.unique()) == 192 and not torch.equal(first, second)
+    assert decays == [T.ema_decay(.99, n) for n in range(12)]
+
+
+def test_hooks_fill_the_row_and_the_best_is_kept(tmp_path):
+    fids = {1: 50., 2: 40., 3: 45.}
+    run = T.train(TINY, tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": fids[t.epoch]}], progress=False)
+    assert [row["fid"] for row in run.history] == [50., 40., 45.]
+    best, second = tensors(run, "best"), tensors(run, "epoch-0002")
+    assert all(torch.equal(v, second[k]) for k, v in best.items())
+    assert torch.equal(run.generator().layers[0].weight, run.generator(2).layers[0].weight)  # the best is the default
+
+
+def test_the_average_differs_from_the_generator_and_a_run_without_ema_has_none(whole, tmp_path):
+    t = tensors(whole)
+    assert not torch.equal(t["ema.layers.0.weight"], t["G.layers.0.weight"])
+    t = tensors(T.train(dataclasses.replace(TINY, ema=0., epochs=1), tmp_path / "r", progress=False))
+    assert torch.equal(t["ema.layers.0.weight"], t["G.layers.0.weight"])
+
+
+def test_a_run_can_be_copied_anywhere(whole, tmp_path):
+    moved = T.open_run(shutil.copytree(whole.path, tmp_path / "elsewhere"))
+    assert torch.equal(moved.samples(3), whole.samples(3))
+    assert str(whole.path.parent) not in (moved.path / "config.json").read_text()
+
+
+def test_the_samples_are_those_of_the_fixed_latents(whole):
+    for epoch in (1, 3):
+        again = T.generate(whole.generator(epoch), whole.latents)
+        assert (again.int() - whole.samples(epoch).int()).abs().max() <= 3  # another memory layout, and bf16
+
+
+def test_nan_stops_the_run_and_keeps_the_last_epoch(tmp_path):
+    def poison(training, row):
+        with torch.no_grad(): next(training.G.parameters()).fill_(float("nan"))
+    with pytest.raises(T.Diverged, match="epoch 2|last steps"): T.train(TINY, tmp_path / "r", on_epoch_end=[poison], progress=False)
+    run = T.open_run(tmp_path / "r")
+    assert len(run.history) == 1 and run.samples(1).shape == (9, 3, 32, 32)
+
+
+def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_COURSE_DATA", str(tmp_path / "root"))  # decoded folders are kept there
+    (tmp_path / "pictures").mkdir()
+    for i in range(40): Image.effect_noise((40, 50), 60 + i).save(tmp_path / f"pictures/{i}.png")
+    config = dataclasses.replace(TINY, data=str(tmp_path / "pictures"), size=32, limit=None, batch_size=16, epochs=1)
+    with pytest.raises(InputError, match="32, 64, 128 pixels, not 48"): T.train(dataclasses.replace(config, size=48), tmp_path / "x", progress=False)
+    assert T.train(config, tmp_path / "run-of-folder", progress=False).history[0]["d_acc_real_test"] is None
+    grey = dataclasses.replace(load_images("toy-birds", limit=64), masks=None)
+    grey.images = grey.images[:, :1]
+    run = T.train(dataclasses.replace(TINY, epochs=1), tmp_path / "grey", images=grey, progress=False)
+    assert run.samples().shape == (9, 1, 32, 32)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(data="toy-bird"), "did you mean 'toy-birds'"),
+    (dict(model="dcgn"), "did you mean 'dcgan'"),
+    (dict(loss="hing"), "did you mean 'hinge'"),
+    (dict(head="gab"), "did you mean 'gap'"),
+    (dict(precision="fp16"), "precision"),
+    (dict(size=48), "32 or 64"),
+    (dict(batch_size=1000), "smaller batch_size"),
+    (dict(epochs=-1), "at least 1"),
+    (dict(lr_g=float("nan")), "lr_g"),
+    (dict(data="./nowhere/at/all"), "nowhere"),
+], ids=str)
+def test_bad_input_is_named(tmp_path, change, message):
+    with pytest.raises(InputError, match=message) as error: T.train(dataclasses.replace(TINY, **change), tmp_path / "r", progress=False)
+    assert "\n" not in str(error.value) and not (tmp_path / "r").exists()  # one line, and no folder left behind
+
+
+def test_an_existing_folder_is_not_overwritten(whole):
+    before = (whole.path / "config.json").read_text()
+    with pytest.raises(InputError, match="resume"): T.train(TINY, whole.path, progress=False)
+    assert (whole.path / "config.json").read_text() == before
+
+
+def test_what_is_no_run_is_named(whole, tmp_path):
+    for i, (make, message) in enumerate([
+        (lambda p: None, "no config.json"),
+        (lambda p: (p / "config.json").write_text("{"), "cannot be read"),
+        (lambda p: (p / "config.json").write_text('{"format": 1}'), "cannot be read"),
+        (lambda p: (p / "config.json").write_text(json.dumps(whole.info | dict(format=2))), "format 2"),
+    ]):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        make(folder)
+        with pytest.raises(InputError, match=message): T.open_run(folder)
+
+
+def test_foreign_and_cut_checkpoints_are_named(whole, tmp_path):
+    run = T.open_run(shutil.copytree(whole.path, tmp_path / "r"))
+    last = run.path / "checkpoints/last.safetensors"
+    last.write_bytes(last.read_bytes()[:2000])
+    for use in (run.generator, lambda: T.resume(run.path, epochs=4, progress=False)):
+        with pytest.raises(InputError, match="cannot be read as safetensors"): use()
+    T.save_file({"ema.layers.0.weight": torch.zeros(3)}, last)
+    with pytest.raises(InputError, match="does not fit"): run.generator()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_trains(tmp_path, name):
+    run = T.train(dataclasses.replace(TINY, loss=name, epochs=1, precision="float32"), tmp_path / "r", progress=False)
+    assert run.history[0]["g_loss"] is not None
+
+
+def test_pack_keeps_what_readers_need(whole, tmp_path):
+    packed = T.pack_run(whole, tmp_path / "p", epochs=[0, 3])
+    assert packed.epochs == [0, 3] and rows(packed) == rows(whole)
+    assert packed.discriminator()(torch.zeros(2, 3, 32, 32)).shape == (2,)
+    with pytest.raises(InputError, match="packed"): T.resume(packed.path)
