@@ -28,11 +28,12 @@ lab: .venv/.ready
 	@$(HOMES) $(BIN)/nbdev_trust
 	$(HOMES) $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
+# -rs says which tests were skipped and how to get them: those in a browser want Chromium (CI=true makes its absence a failure);
 # two notebooks at a time, one thread each: more threads than cores slow each other down a lot
 test: .venv/.ready
 	$(HOMES) $(BIN)/python -m pytest -q tests/test_repository.py
 	$(HOMES) OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print
-	$(HOMES) $(BIN)/python -m pytest -q --durations 5 --deselect tests/test_repository.py
+	$(HOMES) $(BIN)/python -m pytest -q -rs --durations 5 --deselect tests/test_repository.py
 
 docs: .venv/.ready
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto: https://quarto.org/docs/get-started"; exit 1; }

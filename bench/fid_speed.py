@@ -1,18 +1,19 @@
 """FID of two folders: ours against pytorch-fid and torch-fidelity, alternating in one run, the same files and weights.
 
-    python bench/fid_speed.py [--n 5000] [--rounds 1] [--threads 2] [--data cifar10]
+    python bench/fid_speed.py [--n 5000] [--part 1000] [--threads 2] [--data cifar10] [--parts whole distance memory]
 
-n test images against n training images as PNG files. Timed apart: the features and statistics of either folder, and the
-distance; loading the network is not counted. With statistics of the real folder from the cache (ours: safetensors,
-pytorch-fid: npz) only the other folder is read. Below: the distance alone against scipy.linalg.sqrtm at 2048 dimensions, and the peak
-memory of our statistics for 5000 and 20,000 images (with a random projection in place of Inception, whose memory depends
-on the batch alone). 5000 against 5000 take about half an hour on two cores.
+n test images against n training images as PNG files, read in parts by one tool after the other, so that whatever else the
+machine does meets all three alike. Timed apart: the features and statistics of either side, and the distance; loading the
+network is not counted. With statistics of the real side from the cache (ours: safetensors, the others': npz) only the other
+side is read. Below: the distance alone against scipy.linalg.sqrtm at 2048 dimensions, and the peak memory of our statistics
+for 5000 and 20,000 images (with a random projection in place of Inception, whose memory depends on the batch alone).
+5000 against 5000 take about half an hour on two cores.
 """
 import argparse
 import contextlib
+import functools
 import io
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,8 @@ class Ours:
     name = "gan_course"
 
     def __init__(self): self.extractor = fid.get_extractor("inception", "cpu")
-    def stats(self, folder): return fid.gather(fid.from_folder(folder), self.extractor, keep=0, progress=False)
+    def read(self, folder): return fid.gather(fid.from_folder(folder), self.extractor, keep=0, progress=False)
+    def stats(self, parts): return functools.reduce(fid.FeatureStats.merge, parts)
     def distance(self, a, b): return fid.frechet_from_stats(a, b)
     def store(self, stats, file): stats.save(file)
     def load(self, file): return fid.FeatureStats.load(file)
@@ -49,9 +51,13 @@ class PytorchFid:
         inception.load_state_dict_from_url = lambda *a, **k: torch.load(file, weights_only=True)  # the same weights: their parameters have the same names
         self.net = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
 
-    def stats(self, folder):
-        from pytorch_fid.fid_score import compute_statistics_of_path
-        with contextlib.redirect_stderr(io.StringIO()): return compute_statistics_of_path(str(folder), self.net, 50, 2048, "cpu", 2)
+    def read(self, folder):
+        from pytorch_fid.fid_score import get_activations
+        with contextlib.redirect_stderr(io.StringIO()): return get_activations(sorted(folder.iterdir()), self.net, 50, 2048, "cpu", 2)
+
+    def stats(self, parts):
+        x = np.concatenate(parts)
+        return x.mean(0), np.cov(x, rowvar=False)
 
     def distance(self, a, b):
         from pytorch_fid.fid_score import calculate_frechet_distance
@@ -69,11 +75,13 @@ class TorchFidelity:
         from torch_fidelity.utils import create_feature_extractor
         self.net = create_feature_extractor("inception-v3-compat", ["2048"], cuda=False, verbose=False)
 
-    def stats(self, folder):
-        from torch_fidelity.metric_fid import fid_features_to_statistics
+    def read(self, folder):
         from torch_fidelity.utils import extract_featuresdict_from_input_id
-        x = extract_featuresdict_from_input_id(1, self.net, input1=str(folder), batch_size=64, cuda=False, verbose=False, save_cpu_ram=False)
-        return fid_features_to_statistics(x["2048"])
+        return extract_featuresdict_from_input_id(1, self.net, input1=str(folder), batch_size=64, cuda=False, verbose=False, save_cpu_ram=False)["2048"]
+
+    def stats(self, parts):
+        from torch_fidelity.metric_fid import fid_features_to_statistics
+        return fid_features_to_statistics(torch.cat(parts))
 
     def distance(self, a, b):
         from torch_fidelity.metric_fid import fid_statistics_to_metric
@@ -90,23 +98,49 @@ def clock(f, *args):
     return result, time.perf_counter() - started
 
 
-def write(images, folder):
-    folder.mkdir()
-    for i, x in enumerate(images): Image.fromarray(x.permute(1, 2, 0).squeeze(-1).numpy()).save(folder / f"{i:05d}.png")
-    return folder
+def write(images, place, part):
+    """PNG files, `part` a folder; the folders."""
+    for i, x in enumerate(images):
+        folder = place / f"{i // part:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x.permute(1, 2, 0).squeeze(-1).numpy()).save(folder / f"{i:05d}.png")
+    return sorted(place.iterdir())
 
 
-def one_round(tool, fake, real, place):
-    a, fake_s = clock(tool.stats, fake)
-    b, real_s = clock(tool.stats, real)
-    value, distance_s = clock(tool.distance, a, b)
-    file = place / f"{tool.name}.{'safetensors' if tool.name == 'gan_course' else 'npz'}"
-    tool.store(b, file)
-    _, load_s = clock(tool.load, file)
-    return dict(value=value, whole=fake_s + real_s + distance_s, distance=distance_s, cached=fake_s + load_s + distance_s)
+def whole(o):
+    tools = [Ours(), PytorchFid(), TorchFidelity()]
+    seconds, read, results = ({tool.name: x() for tool in tools} for x in (lambda: dict.fromkeys(("fake", "real"), 0.), lambda: {"fake": [], "real": []}, dict))
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        for side, split in (("fake", "test"), ("real", "train")):
+            images = load_images(o.data, split).images
+            chosen = np.random.RandomState(2020).choice(len(images), min(o.n, len(images)), replace=False)
+            for i, folder in enumerate(write(images[chosen], place / side, o.part)):
+                for tool in tools[i % 3:] + tools[:i % 3]:
+                    x, s = clock(tool.read, folder)
+                    read[tool.name][side].append(x)
+                    seconds[tool.name][side] += s
+                    print(f"{side} {folder.name} {tool.name} {s:.1f} s", file=sys.stderr, flush=True)
+        for tool in tools:
+            (a, a_s), (b, b_s) = (clock(tool.stats, read[tool.name][side]) for side in ("fake", "real"))
+            value, distance = clock(tool.distance, a, b)
+            file = place / f"{tool.name}.{'safetensors' if tool.name == 'gan_course' else 'npz'}"
+            tool.store(b, file)
+            _, load = clock(tool.load, file)
+            fake, real = seconds[tool.name]["fake"] + a_s, seconds[tool.name]["real"] + b_s
+            results[tool.name] = dict(value=value, whole=fake + real + distance, distance=distance, cached=fake + load + distance)
+    print(f"{o.n} test against {o.n} training images of {o.data}, PNG files, {torch.get_num_threads()} threads, alternating every {o.part} images")
+    print(f"{'':16} {'FID':>12} {'whole':>9} {'distance':>9} {'real cached':>12} {'ours is faster: whole':>23} {'cached':>8} {'cached against its whole':>25}")
+    ours, *peers = results.values()
+    for name, m in results.items():
+        print(f"{name:16} {m['value']:12.6f} {m['whole']:7.1f} s {m['distance']:7.1f} s {m['cached']:10.1f} s {m['whole'] / ours['whole']:22.2f}× "
+              f"{m['cached'] / ours['cached']:7.2f}× {m['whole'] / ours['cached']:24.2f}×")
+    fastest = min(p["whole"] for p in peers)
+    print(f"against the faster peer: whole {fastest / ours['whole']:.2f}×, with cached statistics {fastest / ours['cached']:.2f}× its whole, "
+          f"{min(p['cached'] for p in peers) / ours['cached']:.2f}× its own cached run", flush=True)
 
 
-def distances(rounds):
+def distances(rounds=2):
     g = seeded(0)
     mixing = torch.randn(2048, 2048, generator=g) * torch.logspace(-2, 0, 2048)
     covs = [(torch.randn(5000, 2048, generator=g) @ mixing).T.cov().double() for _ in range(2)]
@@ -123,7 +157,7 @@ def distances(rounds):
 
 
 MEMORY = """
-import resource, sys, torch
+import sys, torch
 from gan_course import fid
 n, keep = int(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
@@ -133,9 +167,10 @@ class Projection:
     def __call__(self, x): return x.flatten(1).float() @ self.weights
 batches = lambda size: (torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8) for _ in range(n // size))
 s = fid.gather(fid.Source("noise", n, batches, "32x32"), Projection(), keep, 50, False)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(): return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss counts the parent's, too
+before = peak()
 fid.frechet_from_stats(s, s)
-print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(before, peak())
 """
 
 
@@ -150,32 +185,12 @@ def memory():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("n", 5000), ("rounds", 1), ("threads", min(2, os.cpu_count()))): parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default in (("n", 5000), ("part", 1000), ("threads", min(2, os.cpu_count()))): parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--parts", nargs="+", choices=("whole", "distance", "memory"), default=("whole", "distance", "memory"))
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     warnings.simplefilter("ignore")  # few images, when --n is small
-    tools = [Ours(), PytorchFid(), TorchFidelity()]
-    results = {tool.name: [] for tool in tools}
-    with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        sets = {s: load_images(o.data, s).images for s in ("test", "train")}
-        chosen = {s: x[np.random.RandomState(2020).choice(len(x), min(o.n, len(x)), replace=False)] for s, x in sets.items()}
-        fake, real = (write(x, place / s) for s, x in chosen.items())
-        for i in range(o.rounds):
-            for tool in tools[i % 3:] + tools[:i % 3]:
-                results[tool.name].append(one_round(tool, fake, real, place))
-                print(tool.name, results[tool.name][-1], file=sys.stderr, flush=True)
-    middle = {name: {k: statistics.median(r[k] for r in rows) for k in rows[0]} for name, rows in results.items()}
-    peers = [middle[t.name] for t in tools[1:]]
-    print(f"{o.n} test against {o.n} training images of {o.data}, PNG files, {torch.get_num_threads()} threads, {o.rounds} rounds, alternating")
-    print(f"{'':16} {'FID':>12} {'whole':>9} {'distance':>9} {'real cached':>12} {'ours is faster: whole':>23} {'cached':>8} {'cached against its whole':>25}")
-    for name, m in middle.items():
-        ours = middle["gan_course"]
-        print(f"{name:16} {m['value']:12.6f} {m['whole']:7.1f} s {m['distance']:7.1f} s {m['cached']:10.1f} s {m['whole'] / ours['whole']:22.2f}× "
-              f"{m['cached'] / ours['cached']:7.2f}× {m['whole'] / ours['cached']:24.2f}×")
-    fastest = min(p["whole"] for p in peers)
-    print(f"against the faster peer: whole {fastest / middle['gan_course']['whole']:.2f}×, with cached statistics {fastest / middle['gan_course']['cached']:.2f}× its whole, "
-          f"{min(p['cached'] for p in peers) / middle['gan_course']['cached']:.2f}× its own cached run")
-    distances(max(2, o.rounds))
-    memory()
+    if "whole" in o.parts: whole(o)
+    if "distance" in o.parts: distances()
+    if "memory" in o.parts: memory()

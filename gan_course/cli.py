@@ -1,6 +1,8 @@
-"""The command line: `gan-course train | sample | evaluate | runs`. Bad input gives one line on stderr and exit status 2."""
+"""The command line: `gan-course train | sample | evaluate | explain | runs`. Bad input gives one line on stderr and exit status 2."""
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ commands:
   train     train on images and write a run folder; --resume RUN goes on with one
   sample    new images from a run
   evaluate  FID, KID, precision and recall of a run, or of one folder of images against another
+  explain   where the discriminator of a run looks: heat maps, and how much of the heat lies on the bird
   runs      the runs there are, a line each
 
 gan-course COMMAND --help explains the options of a command; --version says which version this is.
@@ -23,6 +26,7 @@ gan-course COMMAND --help explains the options of a command; --version says whic
   gan-course train --data toy-birds --epochs 5 --out _runs/first
   gan-course sample _runs/first --n 16 --out birds.png
   gan-course evaluate _runs/first
+  gan-course explain _runs/first
 """
 
 
@@ -55,6 +59,20 @@ class EvaluateOptions:
 
 
 @dataclass
+class ExplainOptions:
+    """Where the discriminator of a run looks: Grad-CAM and Grad-CAM++ as a picture, and the share of the heat that lies on the bird."""
+
+    run: Positional[str]  # a run folder, or the name of a ready run such as toy-birds-dcgan
+    images: str | None = None  # a folder of images, a data set, or "samples"; by default held-out images of the run's data, else its samples
+    layer: tuple[str, ...] = ()  # one or several layers; by default the last one of each resolution
+    target: str = "fake"  # the verdict that is explained: "fake" or "real"
+    out: Path | None = None  # the .png file to write; by default RUN-explain.png here
+    n: int = 1000  # at most so many images for the numbers
+    rows: int = 6  # images in the picture
+    weights: str | None = None  # "last", "best" or an epoch; by default the best, if its FID was measured, otherwise the last
+
+
+@dataclass
 class RunsOptions:
     """The runs in a folder, a line each, and the ready runs that come with the package."""
 
@@ -71,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 
         print(f"gan-course {__version__}")
         return
-    commands = {"train": train, "sample": sample, "evaluate": evaluate, "runs": runs}
+    commands = {"train": train, "sample": sample, "evaluate": evaluate, "explain": explain, "runs": runs}
     from gan_course.core import InputError, choose
 
     try:
@@ -83,51 +101,84 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def fail(message: str) -> None:
-    print(f"gan-course: {' '.join(message.split())}", file=sys.stderr)
+    if is_first(): print(f"gan-course: {plain(message)}", file=sys.stderr)
     sys.exit(2)
+
+
+def is_first() -> bool:
+    """False in the second and further processes that torchrun has started: what one has said the others need not say again."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def plain(text: str) -> str:
+    """One line without control characters: names in a stranger's run may hold what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
 def train(args: list[str]) -> None:
     import dataclasses
+    import threading
 
     import tyro
 
     from gan_course import train as t
 
+    def quiet(args, tell=threading.excepthook):  # TensorBoard writes in a thread; its full disk is met again, and said, where we write
+        if not issubclass(args.exc_type, OSError): tell(args)
+    threading.excepthook = quiet
+
     @dataclass
     class TrainOptions(t.TrainConfig):
         out: Path | None = None  # the run folder to make; by default _runs/DATA-MODEL
-        resume: Path | None = None  # go on with this run; of the other options only --epochs and those of the FID can be given then
+        resume: Path | None = None  # go on with this run, measured as before; only --epochs and --fid-every can be given with it
         fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
         fid_images: int = 10_000  # generated images of each measurement; against all training images
         extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
 
     known = find_option(args, "--resume")  # a resumed run brings its own defaults
-    stored = dataclasses.asdict(t.open_run(known).config) if known else {}
-    options = tyro.cli(TrainOptions, prog="gan-course train", args=args, default=TrainOptions(**stored),
-                       description="Train a GAN on images and write a run folder: weights, samples of every epoch, history, TensorBoard events.")
+    stored = t.from_first(lambda: stored_options(t.open_run(known))) if known else {}
+    with contextlib.nullcontext() if is_first() else silence():
+        options = tyro.cli(TrainOptions, prog="gan-course train", args=args, default=TrainOptions(**stored),
+                           description="Train a GAN on images and write a run folder: weights, samples of every epoch, history, TensorBoard events.")
     given = dataclasses.asdict(options)
+    if options.resume:
+        changed = [f"--{k.replace('_', '-')}" for k, v in given.items() if k not in ("epochs", "resume", "fid_every") and k in stored and stored[k] != v]
+        changed += ["--out"] * (options.out is not None)
+        if changed: raise t.InputError(f"{', '.join(changed)} cannot be given with --resume: a run keeps its settings; only --epochs can grow")
     out, resume, every, n_fake, extractor = (given.pop(k) for k in ("out", "resume", "fid_every", "fid_images", "extractor"))
     if every < 0: raise t.InputError(f"fid_every has to be at least 0, not {every}")
-    hooks = [print_row]
-    if every:
-        from gan_course.data import load_images
-        from gan_course.fid import fid_hook
-
-        config = t.check_config(t.open_run(resume).config if resume else t.TrainConfig(**given))
-        real = load_images(config.data, "train", size=config.size, crop=config.crop, limit=config.limit)
-        hooks.insert(0, fid_hook(real, every, n_fake, extractor))
-    try:
-        if resume:
-            changed = [f"--{k.replace('_', '-')}" for k, v in given.items() if stored[k] != v and k != "epochs"] + ["--out"] * (out is not None)
-            if changed: raise t.InputError(f"{', '.join(changed)} cannot be given with --resume: a run keeps its settings; only --epochs can grow")
-            run = t.resume(resume, given["epochs"], on_epoch_end=hooks)
-        else:
-            run = t.train(t.TrainConfig(**given), out, on_epoch_end=hooks)
+    config = t.check_config(t.TrainConfig(**given))
+    measure = t.from_first(lambda: make_fid_hook(config, every, n_fake, extractor), send=False) if every else None
+    hooks = [hook for hook in (measure, print_row) if hook]
+    try: run = t.resume(resume, given["epochs"], on_epoch_end=hooks) if resume else t.train(config, out, on_epoch_end=hooks)
     except t.Stopped as e:
-        print(f"\nstopped after {e.epoch} complete epochs; go on with: gan-course train --resume {e.path}", file=sys.stderr)
+        if is_first(): print(f"\nstopped after {e.epoch} complete epochs; go on with: gan-course train --resume {e.path}", file=sys.stderr)
         sys.exit(130)
-    print(f"{run.config.epochs} epochs done. The run is in {run.path}: samples/, checkpoints/, history.csv; curves: tensorboard --logdir {run.path}")
+    if is_first(): print(f"{run.config.epochs} epochs done. The run is in {run.path}: samples/, checkpoints/, history.csv; curves: tensorboard --logdir {run.path}")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        import torch
+
+        torch.distributed.destroy_process_group()
+
+
+def stored_options(run) -> dict:
+    """The settings of a run, and how its FID is measured, as defaults of `gan-course train --resume`."""
+    import dataclasses
+
+    names = {"every": "fid_every", "n_fake": "fid_images", "extractor": "extractor"}
+    return dataclasses.asdict(run.config) | {names[k]: v for k, v in run.info.get("fid", {}).items() if k in names}
+
+
+@contextlib.contextmanager
+def silence():
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere): yield
+
+
+def make_fid_hook(config, every: int, n_fake: int, extractor: str):
+    from gan_course.data import load_images
+    from gan_course.fid import fid_hook
+
+    return fid_hook(load_images(config.data, "train", size=config.size, crop=config.crop, limit=config.limit), every, n_fake, extractor)
 
 
 def find_option(args: list[str], name: str) -> str | None:
@@ -141,7 +192,8 @@ def print_row(training, row) -> None:
     from tqdm.auto import tqdm
 
     test = f" (held out {row['d_acc_real_test']:.0%})" if row.get("d_acc_real_test") is not None else ""
-    fid = f"  FID {row['fid']:.2f} KID {row['kid']:.2e}" if row.get("fid") is not None else ""
+    fid = f"  FID {row['fid']:.2f}" if row.get("fid") is not None else ""
+    if row.get("kid") is not None: fid += f" KID {row['kid']:.2e}"
     tqdm.write(f"epoch {row['epoch']:3d}  D loss {row['d_loss_real']:.3f} real {row['d_loss_fake']:.3f} fake  G loss {row['g_loss']:.3f}  "
                f"D right on {row['d_acc_real']:.0%} real{test}, {row['d_acc_fake']:.0%} fake  {row['seconds']:.0f} s{fid}")
 
@@ -196,6 +248,24 @@ def evaluate(args: list[str]) -> None:
         print(f"written to {o.json}")
 
 
+def explain(args: list[str]) -> None:
+    import tyro
+
+    from gan_course.core import InputError
+    from gan_course.gradcam import explain
+
+    o = tyro.cli(ExplainOptions, prog="gan-course explain", args=args)
+    if o.n < 1 or o.rows < 1: raise InputError(f"--n and --rows have to be at least 1, not {o.n} and {o.rows}")
+    run = find_run(o.run)
+    out = o.out or Path(f"{run.path.name}-explain.png")
+    if out.suffix.lower() != ".png": raise InputError(f"--out is {out}: give the name of a .png file")
+    result = explain(run, o.images, o.layer or None, o.target, limit=o.n, weights=as_weights(o.weights))
+    print(result)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result.figure(o.rows).savefig(out)
+    print(f"{min(o.rows, len(result.data))} images with their heat maps in {out}")
+
+
 def as_weights(text: str | None):
     """An epoch as a number; "best", "last" and None as they are."""
     return int(text) if text and text.isdecimal() else text
@@ -209,14 +279,37 @@ def runs(args: list[str]) -> None:
 
     o = tyro.cli(RunsOptions, prog="gan-course runs", args=args)
     if not o.folder.is_dir() and o.folder != RunsOptions.folder: raise InputError(f"there is no folder {o.folder}")
-    print(f"{'run':32} {'data':14} {'model':8} {'size':>5} {'epochs':>8} {'images':>11} {'G loss':>7} {'FID':>7}")
+    print(f"{'run':32} {'data':14} {'model':8} {'size':>5} {'epochs':>8} {'images':>11} {'G loss':>7}  best FID")
     for place in (o.folder, ready_folder()):
         for config in sorted(place.glob("*/config.json")):
-            try: run = open_run(config.parent)
-            except InputError as e: print(f"{config.parent.name:32} {e}"); continue
-            last = run.history[-1] if run.history else {}
-            fids = [row["fid"] for row in run.history if row["fid"] is not None]
-            name = str(run.path) if place == o.folder else f"{run.path.name} (ready)"
-            print(f"{name:32} {run.info['data']['name']:14} {run.config.model:8} {run.info['model']['img_size']:>5} "
-                  f"{last.get('epoch', 0):>3}/{run.config.epochs:<4} {last.get('images', 0):>11,} {last.get('g_loss', float('nan')):>7.3f} "
-                  + (f"{min(fids):>7.2f}" if fids else f"{'-':>7}"))
+            try: print(run_line(open_run(config.parent), place == o.folder))
+            except InputError as e: print(plain(f"{config.parent.name:32} {e}"))
+
+
+def run_line(run, own: bool) -> str:
+    rows = run.history
+    last = rows[-1] if rows else {}
+    loss = last.get("g_loss")
+    return plain_columns(f"{str(run.path) if own else run.path.name + ' (ready)':32} {run.info['data']['name']:14} {run.config.model:8} "
+                         f"{run.info['model']['img_size']:>5} {last.get('epoch', 0):>3}/{run.config.epochs:<4} {last.get('images') or 0:>11,} "
+                         f"{'-' if loss is None else f'{loss:.3f}':>7}  {best_fid(run)}")
+
+
+def plain_columns(text: str) -> str:
+    """`plain`, with the spaces kept."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def best_fid(run) -> str:
+    """The least FID of the history with its protocol in short: FID 42.1 (10k/50k, epoch 12): generated / real images."""
+    measured = [(row["fid"], row["epoch"]) for row in run.history if row["fid"] is not None]
+    if not measured: return "-"
+    fid, epoch = min(measured)
+    protocol = run.info.get("fid") or {}
+    counts = "/".join(short(protocol[k]) for k in ("n_fake", "n_real")) if {"n_fake", "n_real"} <= set(protocol) else "protocol not recorded"
+    return f"FID {fid:.1f} ({counts}, epoch {epoch})"
+
+
+def short(n: int) -> str:
+    """50000 → 50k."""
+    return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)

@@ -701,7 +701,7 @@ def evaluate(
         extractor=extractor.name, extractor_version=extractor.version, n_kept_fake=len(fake_side.features),
         n_kept_real=len(real_side.features), k=k, **about, version=gan_course.__version__, torch=torch.__version__))
 
-# %% ../nbs/07_fid.ipynb #f9dc299c
+# %% ../nbs/07_fid.ipynb #f6936903
 def fid_hook(
     real:ImageSet, # what to compare with
     every:int=10, # epochs between two measurements; the last epoch is always measured
@@ -716,7 +716,8 @@ def fid_hook(
 
     With another extractor than Inception the two columns stay empty, because its numbers are neither FID nor KID: they are
     written to `frechet-NAME.csv` in the run folder, and no best checkpoint is chosen by them. The statistics of the real
-    images are computed (or read from the cache) when the hook is made, before the training starts."""
+    images are computed (or read from the cache) when the hook is made, before the training starts. The protocol goes into
+    config.json."""
     if every < 1 or n_fake < 2: raise InputError(f"every is {every} and n_fake {n_fake}: measure every 1 or more epochs, with 2 or more images")
     extractor = get_extractor(extractor)
     stats = real_stats(real, extractor, n_real, batch_size=batch_size, progress=progress)
@@ -726,6 +727,7 @@ def fid_hook(
         distance, kernel = frechet_from_stats(stats, made), kid(stats.features, made.features)
         if extractor.name == "inception": return dict(fid=distance, kid=kernel)
         _note_distance(training, extractor.name, dict(frechet_distance=distance, kernel_distance=kernel, n_fake=n_fake, n_real=stats.n))
+    hook.protocol = dict(extractor=extractor.name, n_fake=n_fake, n_real=stats.n, real=real.name, split=real.split, weights="ema", seed=seed, every=every)
     return hook
 
 # %% ../nbs/07_fid.ipynb #e8211bae

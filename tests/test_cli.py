@@ -59,6 +59,10 @@ def test_distances_while_training(place):
     done = call("train", *SMALL, "--epochs", 2, "--fid-every", 1, "--fid-images", 100, "--extractor", "small", "--out", "measured", cwd=place)
     assert done.returncode == 0, done.stderr
     assert (place / "measured/frechet-small.csv").read_text().count("\n") == 3
+    protocol = json.loads((place / "measured/config.json").read_text())["fid"]
+    assert protocol == dict(extractor="small", n_fake=100, n_real=200, real="toy-birds", split="train", weights="ema", seed=0, every=1)
+    assert call("train", "--resume", "measured", "--epochs", 3, cwd=place).returncode == 0  # goes on measuring, in the same way
+    assert (place / "measured/frechet-small.csv").read_text().count("\n") == 4
 
 
 def test_the_default_place_is_free(place):

@@ -35,8 +35,8 @@ ORACLES = {
 
 
 def test_the_names_and_what_a_step_must_know():
-    assert {name: (loss.name, loss.paired, loss.gp) for name, loss in LOSSES.items()} == {
-        name: (name, name == "rpgan", 10 if name == "wgan-gp" else 0) for name in ORACLES}
+    assert {name: (loss.name, loss.paired, loss.gp, loss.watershed) for name, loss in LOSSES.items()} == {
+        name: (name, name == "rpgan", 10 if name == "wgan-gp" else 0, .5 if name == "lsgan" else 0) for name in ORACLES}
     with pytest.raises(dataclasses.FrozenInstanceError): LOSSES["bce"].gp = 1
 
 
@@ -157,6 +157,12 @@ def test_penalties_under_autocast_with_fakes_in_bfloat16():
         assert mixed[name].dtype == torch.float32
         torch.testing.assert_close(mixed[name], exact[name], rtol=.05, atol=.01)
     assert all(p.grad.isfinite().all() for p in D.parameters() if p.grad is not None)
+
+
+def test_penalties_of_a_network_in_bfloat16():
+    D = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)).bfloat16()  # takes no other type
+    real, fake = torch.randn(2, 6, 3, generator=seeded(12)).bfloat16()
+    assert all(p.dtype == torch.float32 and p.isfinite() for p in penalties(D, real, fake).values())
 
 
 @pytest.mark.parametrize("real, fake, message", [

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-HAND_WRITTEN = {"__init__", "__main__", "cli", "_modidx"}  # _modidx is written by nbdev's export, from all lessons
+HAND_WRITTEN = {"__init__", "__main__", "cli", "_docs", "_modidx"}  # _modidx is written by nbdev's export, from all lessons
 NOTEBOOKS = sorted(ROOT.glob("nbs/**/*.ipynb"))
 LESSONS = {p: nbformat.read(p, 4) for p in NOTEBOOKS if ".ipynb_checkpoints" not in p.parts}
 

@@ -79,6 +79,37 @@ def test_accuracy_counts_a_tie_as_fake():
     assert stats["d_acc_real"] == 0 and stats["d_acc_fake"] == 1
 
 
+def gradients_of(network, value):
+    return torch.autograd.grad(value, list(network.parameters()))
+
+
+def test_the_d_step_goes_down_both_losses(players):
+    G, D, z, real = players
+    fake, loss = G(z).detach(), get_loss("bce")
+    expected = gradients_of(D, sum(loss.d(D(real), D(fake))))
+    T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, fake, loss)
+    assert all(torch.allclose(p.grad, e, atol=1e-7) for p, e in zip(D.parameters(), expected))
+
+
+def test_real_and_fake_have_statistics_of_their_own(players):
+    G, D, z, real = players
+    seen = []
+    D.register_forward_pre_hook(lambda module, x: seen.append(len(x[0])))
+    T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, G(z), get_loss("bce"))
+    assert seen == [16, 16]
+
+
+def test_each_step_begins_without_gradients(players):
+    G, D, z, real = players
+    opt_d, opt_g = (torch.optim.SGD(net.parameters(), lr=0.) for net in (D, G))
+    def steps():
+        fake = G(z)
+        T.d_step(D, opt_d, real, fake, get_loss("bce"))
+        T.g_step(D, opt_g, fake, get_loss("bce"))
+        return [p.grad.clone() for net in (D, G) for p in net.parameters()]
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(steps(), steps()))
+
+
 def test_accuracy_on_real_leaves_d_as_it_was(players):
     _, D, _, real = players
     before = copy.deepcopy(D.state_dict())
@@ -127,7 +158,7 @@ def crashed(tmp_path, monkeypatch):
         save(content, path, metadata)
 
     monkeypatch.setattr(T, "save_file", crash)
-    with pytest.raises(OSError): T.train(TINY, tmp_path / "r", progress=False)
+    with pytest.raises(InputError, match="No space left"): T.train(TINY, tmp_path / "r", progress=False)
     monkeypatch.undo()
     return T.open_run(tmp_path / "r")
 
@@ -167,6 +198,13 @@ def test_hooks_fill_the_row_and_the_best_is_kept(tmp_path):
     best, second = tensors(run, "best"), tensors(run, "epoch-0002")
     assert all(torch.equal(v, second[k]) for k, v in best.items())
     assert torch.equal(run.generator().layers[0].weight, run.generator(2).layers[0].weight)  # the best is the default
+
+
+def test_the_best_is_written_before_the_epoch_counts(tmp_path, monkeypatch):
+    order, save = [], T.save_file
+    monkeypatch.setattr(T, "save_file", lambda content, path, *rest: (order.append(path.name.split(".")[1]), save(content, path, *rest)))
+    T.train(dataclasses.replace(TINY, epochs=1), tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": 1.}], progress=False)
+    assert order == ["latents", "last", "best", "epoch-0001", "last"]  # killed before the last, the epoch is done again
 
 
 def test_the_average_differs_from_the_generator_and_a_run_without_ema_has_none(whole, tmp_path):
@@ -219,6 +257,11 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (dict(batch_size=1000), "smaller batch_size"),
     (dict(epochs=-1), "at least 1"),
     (dict(lr_g=float("nan")), "lr_g"),
+    (dict(lr_g="1e-3"), "lr_g has to be float"),
+    (dict(epochs=True), "epochs has to be int, not True"),
+    (dict(samples=10**9), "samples has to be at most 10,000"),
+    (dict(base_channels=10**9), "choose a smaller base_channels"),
+    (dict(base_channels=10**30), "choose a smaller base_channels"),
     (dict(data="./nowhere/at/all"), "nowhere"),
 ], ids=str)
 def test_bad_input_is_named(tmp_path, change, message):
@@ -253,6 +296,22 @@ def test_foreign_and_cut_checkpoints_are_named(whole, tmp_path):
         with pytest.raises(InputError, match="cannot be read as safetensors"): use()
     T.save_file({"ema.layers.0.weight": torch.zeros(3)}, last)
     with pytest.raises(InputError, match="does not fit"): run.generator()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda t: ({k: v for k, v in t.items() if not k.startswith("opt_g")}, {"epoch": "3"}), "no state of opt_g"),
+    (lambda t: (t, None), "after which epoch"),
+    (lambda t: (t, {"epoch": "-1"}), "after which epoch"),
+    (lambda t: (t | {"opt_d.77.exp_avg": torch.zeros(3)}, {"epoch": "3"}), "does not fit"),
+    (lambda t: (t | {"opt_d.0.exp_avg": torch.zeros(3)}, {"epoch": "3"}), "does not fit"),
+    (lambda t: (t | {"opt_d.x": torch.zeros(3)}, {"epoch": "3"}), "does not fit"),
+])
+def test_a_foreign_checkpoint_is_not_resumed(whole, tmp_path, change, message):
+    run = T.open_run(shutil.copytree(whole.path, tmp_path / "r"))
+    content, metadata = change(tensors(whole))
+    T.save_file(content, run.path / "checkpoints/last.safetensors", metadata)
+    with pytest.raises(InputError, match=message): T.resume(run.path, epochs=4, progress=False)
+    assert rows(run) == rows(whole)  # nothing lost
 
 
 @pytest.mark.parametrize("name", LOSSES)
