@@ -900,11 +900,11 @@ def _new_run(config, out, images, hooks):
         write_json(out/"config.json", _describe(config, images, hooks))
     return _lay_out(open_run(out))
 
-# %% ../nbs/05_train.ipynb #77a47af4
+# %% ../nbs/05_train.ipynb #6223a755
 def _lay_out(run):
     "What a run needs before its first epoch, unless it is there; what a killed process left half written is removed."
     with _writing(run.path):
-        for part in run.path.rglob(".*.part"): part.unlink()
+        for part in (*run.path.rglob(".*.part"), *run.path.rglob(".tmp*")): part.unlink()  # ours, and those of safetensors
         for folder in ("samples", "checkpoints"): (run.path/folder).mkdir(exist_ok=True)
         if not (run.path/"latents.safetensors").exists():
             latents = torch.randn(run.config.samples, run.config.latent_dim, generator=seeded(run.config.seed, 0, 1))
