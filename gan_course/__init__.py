@@ -5,7 +5,7 @@ import importlib
 
 # names one reaches for first; their modules (and torch) are imported when they are asked for
 _LAZY = {
-    "TrainConfig": "train", "resume": "train", "open_run": "train", "ready_run": "train", "generate": "train",
+    "TrainConfig": "train", "resume": "train", "open_run": "train", "ready_run": "train", "recipe": "train", "generate": "train",
     "load_images": "data", "ImageSet": "data", "build_model": "dcgan", "register_model": "dcgan", "get_loss": "losses",
     "InputError": "core", "show_images": "core", "evaluate": "fid", "explain": "gradcam", "cam": "gradcam",
     "LatentExplorer": "widgets", "EpochBrowser": "widgets", "latent_walk_html": "widgets", "epoch_browser_html": "widgets",

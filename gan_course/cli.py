@@ -24,6 +24,7 @@ commands:
 gan-course COMMAND --help explains the options of a command; --version says which version this is.
 
   gan-course train --data toy-birds --epochs 5 --out _runs/first
+  gan-course train --recipe cifar10-dcgan
   gan-course sample _runs/first --n 16 --out birds.png
   gan-course evaluate _runs/first
   gan-course explain _runs/first
@@ -130,13 +131,15 @@ def train(args: list[str]) -> None:
     @dataclass
     class TrainOptions(t.TrainConfig):
         out: Path | None = None  # the run folder to make; by default _runs/DATA-MODEL
+        recipe: str | None = None  # begin with the settings of a run that was done, such as cifar10-sagan; other options change them
         resume: Path | None = None  # go on with this run, measured as before; only --epochs and --fid-every can be given with it
         fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
         fid_images: int = 10_000  # generated images of each measurement; against all training images
         extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
 
-    known = find_option(args, "--resume")  # a resumed run brings its own defaults
-    stored = t.from_first(lambda: stored_options(t.open_run(known))) if known else {}
+    known, name = find_option(args, "--resume"), find_option(args, "--recipe")  # both bring their own defaults
+    if known and name: raise t.InputError("--recipe begins a run and --resume goes on with one: give one of the two")
+    stored = recipe_options(name) if name else t.from_first(lambda: stored_options(t.open_run(known))) if known else {}
     with contextlib.nullcontext() if is_first() else silence():
         options = tyro.cli(TrainOptions, prog="gan-course train", args=args, default=TrainOptions(**stored),
                            description="Train a GAN on images and write a run folder: weights, samples of every epoch, history, TensorBoard events.")
@@ -145,7 +148,7 @@ def train(args: list[str]) -> None:
         changed = [f"--{k.replace('_', '-')}" for k, v in given.items() if k not in ("epochs", "resume", "fid_every") and k in stored and stored[k] != v]
         changed += ["--out"] * (options.out is not None)
         if changed: raise t.InputError(f"{', '.join(changed)} cannot be given with --resume: a run keeps its settings; only --epochs can grow")
-    out, resume, every, n_fake, extractor = (given.pop(k) for k in ("out", "resume", "fid_every", "fid_images", "extractor"))
+    out, _, resume, every, n_fake, extractor = (given.pop(k) for k in ("out", "recipe", "resume", "fid_every", "fid_images", "extractor"))
     if every < 0: raise t.InputError(f"fid_every has to be at least 0, not {every}")
     config = t.check_config(t.TrainConfig(**given))
     measure = t.from_first(lambda: make_fid_hook(config, every, n_fake, extractor), send=False) if every else None
@@ -165,8 +168,20 @@ def stored_options(run) -> dict:
     """The settings of a run, and how its FID is measured, as defaults of `gan-course train --resume`."""
     import dataclasses
 
+    return dataclasses.asdict(run.config) | fid_options(run.info.get("fid", {}))
+
+
+def recipe_options(name: str) -> dict:
+    """The same of a recipe, for `gan-course train --recipe`."""
+    from gan_course.train import read_recipe
+
+    recipe = read_recipe(name)
+    return recipe["train"] | fid_options(recipe.get("fid", {}))
+
+
+def fid_options(protocol: dict) -> dict:
     names = {"every": "fid_every", "n_fake": "fid_images", "extractor": "extractor"}
-    return dataclasses.asdict(run.config) | {names[k]: v for k, v in run.info.get("fid", {}).items() if k in names}
+    return {names[k]: v for k, v in protocol.items() if k in names}
 
 
 @contextlib.contextmanager

@@ -100,8 +100,8 @@ def init_weights(
         if getattr(m, "bias", None) is not None: m.bias.zero_()
     return model
 
-# %% ../nbs/04_dcgan.ipynb #5af74f2e
-MODELS = {"dcgan": "gan_course.dcgan:dcgan", "sagan": "gan_course.sagan:sagan", "sngan": "gan_course.sagan:sngan"}  # name → "module:function", imported when asked for
+# %% ../nbs/04_dcgan.ipynb #014b0e4d
+MODELS = {"dcgan": "gan_course.dcgan:dcgan", "dcgan-sn": "gan_course.sagan:dcgan_sn", "sagan": "gan_course.sagan:sagan", "sngan": "gan_course.sagan:sngan"}  # name → "module:function", imported when asked for
 
 # %% ../nbs/04_dcgan.ipynb #7d68171e
 MODEL_DEFAULTS = {  # name → what training takes unless told otherwise

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LEAST', 'MOST', 'COLUMNS', 'WANTED', 'LOOKS', 'd_step', 'frozen', 'g_step', 'ema_update', 'ema_decay', 'generate',
            'TrainConfig', 'check_config', 'with_defaults', 'write_json', 'write_history', 'read_history', 'Run',
-           'open_run', 'ready_folder', 'ready_run', 'plot_curves', 'plot_film_strip', 'plot_real_beside_fake',
-           'plot_grids', 'epoch_batches', 'real_batch', 'choose_precision', 'average_over_processes', 'from_first',
-           'in_turns', 'Training', 'accuracy_on_real', 'run_epoch', 'Diverged', 'Stopped', 'train', 'resume',
-           'pack_run']
+           'open_run', 'ready_folder', 'ready_run', 'read_recipe', 'recipe', 'plot_curves', 'plot_film_strip',
+           'plot_real_beside_fake', 'plot_grids', 'epoch_batches', 'real_batch', 'choose_precision',
+           'average_over_processes', 'from_first', 'in_turns', 'Training', 'accuracy_on_real', 'run_epoch', 'Diverged',
+           'Stopped', 'train', 'resume', 'pack_run']
 
-# %% ../nbs/05_train.ipynb #adf12a7b
+# %% ../nbs/05_train.ipynb #9656d43f
 import contextlib
 import copy
 import csv
@@ -36,11 +36,11 @@ from torch import Tensor, nn
 import gan_course
 from .core import (InputError, choose, cut_grid, image_grid, new_figure, seeded, show_images, to_float, to_uint8,
                              write_beside)
-from .data import ImageSet, has_split, load_images
+from .data import AUGMENTATIONS, ImageSet, augment, has_split, load_images
 from .dcgan import MODEL_DEFAULTS, build_model
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty, r2_penalty
 
-# %% ../nbs/05_train.ipynb #979c4702
+# %% ../nbs/05_train.ipynb #a8836f99
 def d_step(
     D:nn.Module, # discriminator, in train mode
     opt_d:torch.optim.Optimizer, # over D's parameters
@@ -49,9 +49,11 @@ def d_step(
     loss:Loss, # from `get_loss`
     penalty=None, # function (real, fake) → scalar to add, e.g. a gradient penalty
     backward=Tensor.backward, # what to call on the loss; Accelerate brings its own
+    view=None, # function images → images as D sees them, e.g. `augment` of lesson 03
 ) -> dict[str, Tensor]: # d_loss_real, d_loss_fake, d_acc_real, d_acc_fake, each a scalar
     "One step of the discriminator (Goodfellow et al. 2014, algorithm 1, inner loop)."
     fake = fake.detach()  # no gradient reaches G
+    if view is not None: real, fake = view(real), view(fake)
     real_logits, fake_logits = D(real), D(fake)  # (B,), (B,)
     loss_real, loss_fake = loss.d(real_logits, fake_logits)
     total = loss_real + loss_fake
@@ -75,7 +77,7 @@ def frozen(D:nn.Module):
         with torch.no_grad():
             for b, old in zip(D.buffers(), buffers): b.copy_(old)
 
-# %% ../nbs/05_train.ipynb #6062c970
+# %% ../nbs/05_train.ipynb #731b754c
 def g_step(
     D:nn.Module, # discriminator, in train mode; left as it was
     opt_g:torch.optim.Optimizer, # over G's parameters
@@ -83,11 +85,13 @@ def g_step(
     loss:Loss, # from `get_loss`
     real:Tensor=None, # (B,C,H,W), needed by paired losses only
     backward=Tensor.backward, # what to call on the loss
+    view=None, # as in `d_step`
 ) -> dict[str, Tensor]: # g_loss, a scalar
     "One step of the generator (Goodfellow et al. 2014, algorithm 1, outer loop)."
+    view = view or nn.Identity()
     with frozen(D):
-        real_logits = D(real) if loss.paired else None
-        g_loss = loss.g(D(fake), real_logits)
+        real_logits = D(view(real)) if loss.paired else None
+        g_loss = loss.g(D(view(fake)), real_logits)
         opt_g.zero_grad()
         backward(g_loss)
     opt_g.step()
@@ -129,7 +133,7 @@ def generate(
     try: return torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
     finally: G.train(mode)
 
-# %% ../nbs/05_train.ipynb #09d9767f
+# %% ../nbs/05_train.ipynb #06362ecd
 @dataclass
 class TrainConfig:
     "Everything that is needed to do a run again."
@@ -141,19 +145,20 @@ class TrainConfig:
     head:str = "fc" # of the discriminator: "fc" (flattened, then linear) or "gap" (global average pooling)
     base_channels:int = 64 # width of the networks (papers: ngf, ndf)
     latent_dim:int = 100 # length of the latent (papers: nz)
-    loss:str|None = None # bce, minimax, lsgan, hinge, wgan-gp, rpgan; by default what the model wants (dcgan: bce, sagan: hinge)
+    loss:str|None = None # bce, minimax, lsgan, hinge, wgan-gp, rpgan; by default what the model wants (dcgan: bce, sngan and sagan: hinge)
     epochs:int = 20 # how often every image is seen
     batch_size:int = 64 # images a step
     d_steps:int = 1 # steps of the discriminator for one of the generator
-    lr_g:float|None = None # learning rate of the generator (Adam); by default what the model wants (dcgan: 2e-4, sagan: 1e-4)
-    lr_d:float|None = None # learning rate of the discriminator (Adam); by default what the model wants (dcgan: 2e-4, sagan: 4e-4)
-    beta1:float|None = None # Adam's β₁; by default what the model wants (dcgan: 0.5, sagan: 0)
+    lr_g:float|None = None # learning rate of the generator (Adam); by default what the model wants (2e-4)
+    lr_d:float|None = None # learning rate of the discriminator (Adam); by default what the model wants (2e-4)
+    beta1:float|None = None # Adam's β₁; by default what the model wants (0.5)
     beta2:float = .999 # Adam's β₂
     gp:float|None = None # weight of the gradient penalty; by default what the loss asks for
     r1:float = 0. # γ of the R1 penalty (gradients at real images)
     r2:float = 0. # γ of the R2 penalty (gradients at fake images)
     ema:float = .999 # decay of the generator's moving average; 0: none
     flip:bool = True # mirror half of the real images
+    augment:str = "" # change what D sees, real and fake, for small data sets: color,translation,cutout or some of them; "" for no change
     precision:str = "auto" # "float32", "bf16" (mixed), or "auto": the quicker one here
     seed:int = 0 # of weights, order, latents and flips
     samples:int = 64 # fixed latents drawn after every epoch
@@ -172,7 +177,7 @@ def _check_types(config):
         if not isinstance(value, wanted) or (isinstance(value, bool) and f.type is not bool):
             raise InputError(f"{f.name} has to be {getattr(f.type, '__name__', f.type)}, not {value!r:.60}")
 
-# %% ../nbs/05_train.ipynb #2c15550f
+# %% ../nbs/05_train.ipynb #7ea4212d
 def check_config(
     config:TrainConfig,
 ) -> TrainConfig: # the same
@@ -186,6 +191,7 @@ def check_config(
         if (getattr(config, name) or 0) >= 1: raise InputError(f"{name} has to be below 1, not {getattr(config, name)}")
     choose(config.precision, ("auto", "float32", "bf16"), "precision")
     if config.loss is not None: get_loss(config.loss)
+    for name in filter(None, config.augment.split(",")): choose(name, AUGMENTATIONS, "augmentation")
     return config
 
 # %% ../nbs/05_train.ipynb #fd5851a4
@@ -386,6 +392,22 @@ def ready_run(
 ) -> Run:
     "A run that comes with the package: weights in float16, samples of a few epochs."
     return open_run(ready_folder()/choose(name, sorted(p.name for p in ready_folder().iterdir()), "ready run"))
+
+# %% ../nbs/05_train.ipynb #cd19f5fa
+def read_recipe(
+    name:str, # e.g. "cifar10-sagan"
+) -> dict:
+    "The content of a recipe: `train` and, if it is measured, `fid`."
+    folder = resources.files("gan_course")/"recipes"
+    name = choose(name, sorted(p.name.removesuffix(".json") for p in folder.iterdir()), "recipe")
+    return json.loads((folder/f"{name}.json").read_text(encoding="utf-8"))
+
+# %% ../nbs/05_train.ipynb #33344c68
+def recipe(
+    name:str, # e.g. "cifar10-sagan"
+) -> TrainConfig:
+    "The settings of a run that was done, for `train`; on the command line: `gan-course train --recipe NAME`."
+    return check_config(TrainConfig(**read_recipe(name)["train"]))
 
 # %% ../nbs/05_train.ipynb #8361e3d2
 def plot_curves(
@@ -630,6 +652,13 @@ def _prepare(run, images, test_images):
     latents, history = from_first(lambda: (run.latents, run.history))
     return Training(c, run, images, test_images, accelerator, G, D, ema, opt_g, opt_d, latents, history)
 
+# %% ../nbs/05_train.ipynb #bb0a21ae
+def _view(config, generator, share):
+    "Function images → images as D sees them, each changed by numbers of its own; None if it sees them as they are."
+    if not config.augment: return None
+    def view(x): return augment(x, torch.rand(config.batch_size, 7, generator=generator)[share].to(x.device), config.augment)
+    return view
+
 # %% ../nbs/05_train.ipynb #79553253
 def _penalty(t, generator, share):
     "Function (real, fake) → what is added to D's loss, or None."
@@ -660,7 +689,7 @@ def accuracy_on_real(
 # %% ../nbs/05_train.ipynb #0fbc360d
 LOOKS = 20  # held-out batches an epoch
 
-# %% ../nbs/05_train.ipynb #45c9bc25
+# %% ../nbs/05_train.ipynb #bb4edf90
 def run_epoch(
     t:Training,
     bar=None, # a tqdm bar, moved by one each step
@@ -668,7 +697,7 @@ def run_epoch(
     "Every real image once: D's step on each batch, G's step on every `d_steps`-th."
     c, g, share = t.config, seeded(t.config.seed, t.epoch + 1), _share(t.config.batch_size)
     loss, penalty = get_loss(c.loss), _penalty(t, g, share)
-    backward_d, backward_g = _backward(t.accelerator, t.D), _backward(t.accelerator, t.G)
+    backward_d, backward_g, view = _backward(t.accelerator, t.D), _backward(t.accelerator, t.G), _view(c, g, share)
     batches = epoch_batches(len(t.images), c.batch_size, g)
     updates = t.epoch * (len(batches) // c.d_steps)  # of G, so far
     held_out = t.test_images.images.split(c.batch_size) if t.test_images is not None else ()
@@ -680,15 +709,15 @@ def run_epoch(
         z = torch.randn(c.batch_size, c.latent_dim, generator=g)[share].to(real.device)
         g_turn = step % c.d_steps == 0
         with torch.set_grad_enabled(g_turn): fake = t.G(z)
-        stats = d_step(t.D, t.opt_d, real, fake, loss, penalty, backward_d)
+        stats = d_step(t.D, t.opt_d, real, fake, loss, penalty, backward_d, view)
         if g_turn:
-            stats |= g_step(t.D, t.opt_g, fake, loss, real, backward_g)
+            stats |= g_step(t.D, t.opt_g, fake, loss, real, backward_g, view)
             ema_update(t.ema, t.G, ema_decay(c.ema, updates))
             updates += 1
         if held_out and step % pause == 0:
             x = held_out[step // pause % len(held_out)]
             x = real_batch(x, torch.arange(len(x)), g, False, real.device, share)
-            stats["d_acc_real_test"] = accuracy_on_real(t.D, x, loss.watershed)
+            stats["d_acc_real_test"] = accuracy_on_real(t.D, view(x) if view else x, loss.watershed)
         for k, v in stats.items(): sums[k], counts[k] = sums.get(k, 0) + v, counts.get(k, 0) + 1
         if bar is not None: _show_progress(t, bar, step, len(batches), stats)
     if _several() > 1: _meet(t, sums)

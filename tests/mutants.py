@@ -26,6 +26,7 @@ class Mutant:
 
 
 def fid(old, new, test): return Mutant("gan_course/fid.py", old, new, f"tests/test_fid.py::{test}")
+def data(old, new, test): return Mutant("gan_course/data.py", old, new, f"tests/test_data.py::{test}")
 def fault(old, new, test): return Mutant("gan_course/train.py", old, new, f"tests/test_faults.py::{test}")
 def share(old, new, test): return Mutant("gan_course/train.py", old, new, f"tests/test_processes.py::{test}")
 def latent(old, new, test): return Mutant("gan_course/latent.py", old, new, f"tests/test_latent.py::{test}")
@@ -46,6 +47,16 @@ MUTANTS = [
     train("(real_logits > loss.watershed)", "(real_logits >= loss.watershed)", "test_accuracy_counts_a_tie_as_fake"),
     train("    finally: G.train(mode)", "    finally: pass", "test_generate_restores_the_mode_and_moves_nothing"),
     train("    G.eval()\n    try: return", "    try: return", "test_generate_restores_the_mode_and_moves_nothing"),
+    # few images
+    train("real, fake = view(real), view(fake)", "real = view(real)", "test_d_sees_real_and_fake_through_the_same_view_in_both_steps"),
+    train("g_loss = loss.g(D(view(fake)), real_logits)", "g_loss = loss.g(D(fake), real_logits)", "test_d_sees_real_and_fake_through_the_same_view_in_both_steps"),
+    train("torch.rand(config.batch_size, 7, generator=generator)", "torch.rand(config.batch_size, 7, generator=seeded(0))", "test_a_run_augments_every_batch_with_numbers_of_its_own"),
+    train("view(x) if view else x, loss.watershed", "x, loss.watershed", "test_a_run_augments_every_batch_with_numbers_of_its_own"),
+    data("(x - grey) * 2 * saturation", "(x - grey) * saturation", "test_color_moves_brightness_then_saturation_then_contrast"),
+    data("x = x + brightness - .5", "x = x + brightness", "test_color_moves_brightness_then_saturation_then_contrast"),
+    data("(v * (2 * (side // 8) + 1)).long()", "(v * 2 * (side // 8)).long()", "test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros"),
+    data("rows[:, :, None], columns[:, None]", "rows[:1, :, None], columns[:1, None]", "test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros"),
+    data("(v * (side + 1)).long() - side // 4", "(v * (side + 1)).long()", "test_cutout_is_one_square_of_half_the_side"),
     # the loop, resume and the run folder
     train("seeded(t.config.seed, t.epoch + 1)", "seeded(t.config.seed)", "test_every_epoch_has_an_order_of_its_own_and_the_average_slows_down"),
     train("updates = t.epoch * (len(batches) // c.d_steps)", "updates = 0", "test_every_epoch_has_an_order_of_its_own_and_the_average_slows_down"),

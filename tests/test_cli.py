@@ -1,4 +1,5 @@
 """The command line as a person types it."""
+import dataclasses
 import json
 import os
 import re
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import gan_course.train as T
+
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SMALL = ["--limit", "200", "--base-channels", "4", "--batch-size", "32", "--samples", "9", "--precision", "float32"]
 
@@ -41,6 +45,26 @@ def test_resume_takes_more_epochs_and_nothing_else(place):
     assert "--lr-g" in call("train", "--resume", "runs/first", "--lr-g", 1, cwd=place).stderr
     done = call("train", "--resume", "runs/first", "--epochs", 3, cwd=place)
     assert done.returncode == 0 and "epoch   3" in done.stdout and "epoch   2" not in done.stdout
+
+
+def test_a_recipe_brings_settings_that_options_change(place):
+    done = call("train", "--recipe", "toy-birds-dcgan", *SMALL, "--epochs", 1, "--out", "cooked", cwd=place)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((place / "cooked/config.json").read_text())["train"]
+    assert made == open_ready("toy-birds-dcgan") | dict(limit=200, base_channels=4, batch_size=32, samples=9, precision="float32", epochs=1)
+
+
+def test_every_ready_run_was_made_by_the_recipe_of_its_name():
+    recipes = {p.stem for p in (ROOT / "gan_course/recipes").iterdir()}
+    assert recipes >= {p.name for p in T.ready_folder().iterdir()}
+    for name in recipes:
+        settings, measured = dataclasses.asdict(T.recipe(name)), T.read_recipe(name).get("fid")
+        if not (T.ready_folder() / name).exists(): continue
+        assert settings == open_ready(name)
+        assert not measured or measured.items() <= T.ready_run(name).info["fid"].items()
+
+
+def open_ready(name): return dataclasses.asdict(T.ready_run(name).config)
 
 
 def test_evaluate_runs_and_folders(place):
@@ -80,6 +104,8 @@ def test_the_default_place_is_free(place):
     (["train", "--epochs", "-2"], "epochs has to be at least 1"),
     (["train", "--data", "./missing"], "missing"),
     (["train", "--data", "./empty"], "empty"),
+    (["train", "--recipe", "cifar10-dcgun"], "did you mean 'cifar10-dcgan'"),
+    (["train", "--recipe", "cifar10-dcgan", "--resume", "runs/first"], "one of the two"),
     (["train", "--resume", "empty"], "no run folder"),
     (["train", "--resume", "./missing"], "there is no folder"),
     (["sample", "empty"], "no run folder"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gan_course import data
 from gan_course.core import InputError, seeded, to_float
-from gan_course.data import (ACCENTS, cut_square, data_root, has_split, is_bird, list_images, load_images, move_box, obeys_rule, open_rows,
+from gan_course.data import (ACCENTS, augment, cut_square, data_root, has_split, is_bird, list_images, load_images, move_box, obeys_rule, open_rows,
                              read_rgb, species_of, spoil, toy_birds, toy_scene)
 
 
@@ -35,6 +35,47 @@ def load(*args, **options): return load_images(*args, progress=False, **options)
 def refused(match, *args, **options):
     with pytest.raises(InputError, match=match) as e: load(*args, **options)
     assert "\n" not in str(e.value)
+
+
+# --- augmentation, against loops over pixels
+@pytest.fixture
+def drawn():
+    return torch.rand(6, 3, 16, 24, generator=seeded(0)) * 2 - 1, torch.rand(6, 7, generator=seeded(1))
+
+
+def test_color_moves_brightness_then_saturation_then_contrast(drawn):
+    for x, u, y in zip(*drawn, augment(*drawn, "color")):
+        b, s, c = u[:3].tolist()
+        x = x.numpy() + b - .5
+        grey = x.mean(0)
+        x = grey + (x - grey) * 2 * s
+        np.testing.assert_allclose(y.numpy(), x.mean() + (x - x.mean()) * (.5 + c), atol=1e-5)
+
+
+def test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros(drawn):
+    x, u = drawn
+    u[0, 3:5], u[1, 3:5] = 0, 1 - 1e-6  # both ends
+    moved = set()
+    for image, v, y in zip(x, u, augment(x, u, "translation")):
+        padded = F.pad(image, (3, 3, 2, 2))
+        fits = [(a, b) for a in range(5) for b in range(7) if torch.equal(padded[:, a:a + 16, b:b + 24], y)]
+        assert fits == [(int(v[3] * 5), int(v[4] * 7))]
+        moved.add(fits[0])
+    assert {(0, 0), (4, 6)} < moved
+
+
+def test_cutout_is_one_square_of_half_the_side(drawn):
+    x, u = drawn[0].add(2), drawn[1]  # nothing is 0
+    u[0, 5:] = .5
+    for image, v, y in zip(x, u, augment(x, u, "cutout")):
+        top, left = int(v[5] * 17) - 4, int(v[6] * 25) - 6
+        image[:, max(0, top):max(0, top + 8), max(0, left):max(0, left + 12)] = 0
+        assert torch.equal(image, y)
+    assert (augment(x, u, "cutout")[0] == 0).sum() == 3 * 8 * 12
+
+
+def test_an_unknown_augmentation_is_named(drawn):
+    with pytest.raises(InputError, match="did you mean 'cutout'"): augment(*drawn, "color,cutuot")
 
 
 # --- folders and the cache

@@ -94,7 +94,7 @@ def work(name, setup, stop):
 def both(*_):
     for name, setup in SETUPS.items(): work("two-" + name, setup, None)
 
-SETUPS = {"plain": dict(model="plain"), "penalty": dict(model="plain", loss="wgan-gp", d_steps=2), "dcgan": dict(model="dcgan", epochs=1)}
+SETUPS = {"plain": dict(model="plain"), "penalty": dict(model="plain", loss="wgan-gp", d_steps=2, augment="color,translation,cutout"), "dcgan": dict(model="dcgan", epochs=1)}
 for name, setup in SETUPS.items(): work("one-" + name, setup, None)  # first in one process: notebook_launcher works afterwards, too
 notebook_launcher(both, num_processes=2, use_port=sys.argv[1])
 ''')

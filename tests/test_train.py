@@ -99,6 +99,25 @@ def test_real_and_fake_have_statistics_of_their_own(players):
     assert seen == [16, 16]
 
 
+def test_d_sees_real_and_fake_through_the_same_view_in_both_steps(players):
+    G, D, z, real = players
+    seen, fake = [], G(z)
+    D.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
+    T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, fake, get_loss("bce"), lambda a, b: seen.extend((a, b)) or 0., view=torch.neg)
+    T.g_step(D, torch.optim.SGD(G.parameters(), lr=0.), fake, get_loss("rpgan"), real, view=torch.neg)
+    for x, y in zip(seen, (real, fake, real, fake, real, fake), strict=True): assert torch.equal(x, -y)
+    assert all(p.grad.abs().sum() > 0 for p in G.parameters())  # it passes through
+
+
+def test_a_run_augments_every_batch_with_numbers_of_its_own(tmp_path, monkeypatch):
+    drawn, shapes = [], []
+    monkeypatch.setattr(T, "augment", lambda x, u, policy: (drawn.append(u), shapes.append((x.shape, policy)), x)[2])
+    run = T.train(dataclasses.replace(TINY, epochs=1, augment="cutout"), tmp_path / "r", progress=False)
+    steps = run.history[-1]["images"] // TINY.batch_size
+    assert len(drawn) >= 3 * steps and set(shapes) == {((TINY.batch_size, 3, 32, 32), "cutout")}
+    assert len({u.sum().item() for u in drawn}) == len(drawn) and all(((0 <= u) & (u < 1)).all() for u in drawn)
+
+
 def test_each_step_begins_without_gradients(players):
     G, D, z, real = players
     opt_d, opt_g = (torch.optim.SGD(net.parameters(), lr=0.) for net in (D, G))
@@ -138,7 +157,8 @@ def test_more_epochs_later_are_the_same_run(whole, tmp_path):
     assert longer.config == whole.config
 
 
-@pytest.mark.parametrize("change", [dict(loss="wgan-gp", d_steps=2), dict(loss="rpgan", r1=1., r2=1.), dict(head="gap", ema=0.)], ids=str)
+@pytest.mark.parametrize("change", [dict(loss="wgan-gp", d_steps=2), dict(loss="rpgan", r1=1., r2=1.), dict(head="gap", ema=0.),
+                                    dict(augment="color,cutout", model="dcgan-sn")], ids=str)
 def test_resume_is_exact_with_other_settings(tmp_path, change):
     config = dataclasses.replace(TINY, epochs=2, **change)
     run = T.train(config, tmp_path / "a", progress=False)
@@ -256,6 +276,7 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (dict(size=48), "32 or 64"),
     (dict(batch_size=1000), "smaller batch_size"),
     (dict(epochs=-1), "at least 1"),
+    (dict(augment="colour,cutout"), "did you mean 'color'"),
     (dict(lr_g=float("nan")), "lr_g"),
     (dict(lr_g="1e-3"), "lr_g has to be float"),
     (dict(epochs=True), "epochs has to be int, not True"),
