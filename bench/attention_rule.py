@@ -68,8 +68,10 @@ def trained(config, runs, say):
     """The folder of this run, which is read, continued or begun."""
     folder = runs/f"{config.model}-{config.seed}"
     hook = watch(folder, f"{config.model} seed {config.seed}", say)
-    if not (folder/"checkpoints/last.safetensors").exists(): T.train(config, folder, on_epoch_end=[hook], progress=False)
-    elif len(T.open_run(folder).history) < config.epochs: T.resume(folder, on_epoch_end=[hook], progress=False)
+    if not (folder/"config.json").exists(): T.train(config, folder, on_epoch_end=[hook], progress=False)
+    run = T.open_run(folder)
+    if dataclasses.replace(run.config, epochs=config.epochs) != T.with_defaults(config): raise SystemExit(f"{folder} was made with other settings: remove it")
+    if len(run.history) < config.epochs: T.resume(folder, config.epochs, on_epoch_end=[hook], progress=False)
     return folder
 
 

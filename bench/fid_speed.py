@@ -3,10 +3,11 @@
     python bench/fid_speed.py [--n 5000] [--part 1000] [--threads 2] [--data cifar10] [--parts whole distance memory]
 
 n test images against n training images as PNG files, read in parts by one tool after the other. A tool's time for a side is
-its median part times the number of parts: what else the machine does disturbs a part, and not the result. Timed apart: the features and statistics of either side, and the distance; loading the
-network is not counted. With statistics of the real side from the cache (ours: safetensors, the others': npz) only the other
-side is read. Below: the distance alone against scipy.linalg.sqrtm at 2048 dimensions, and the peak memory of our statistics
-for 5000 and 20,000 images (with a random projection in place of Inception, whose memory depends on the batch alone).
+its median part times the number of parts: what disturbs fewer than half of the parts does not move the result. Timed apart:
+the features and statistics of either side, and the distance; loading the network is not counted. With statistics of the real
+side from the cache (ours: safetensors, the others': npz) only the other side is read. Below: the distance alone against
+scipy.linalg.sqrtm at 2048 dimensions, and the peak memory of our statistics for 5000 and 20,000 images (with a random
+projection in place of Inception, whose memory depends on the batch alone).
 5000 against 5000 take about three quarters of an hour on two cores.
 """
 import argparse
@@ -130,7 +131,7 @@ def whole(o):
             _, load = clock(tool.load, file)
             fake, real = (statistics.median(seconds[tool.name][side]) * len(seconds[tool.name][side]) + s for side, s in (("fake", a_s), ("real", b_s)))
             results[tool.name] = dict(value=value, whole=fake + real + distance, distance=distance, cached=fake + load + distance)
-    print(f"{o.n} test against {o.n} training images of {o.data}, PNG files, {torch.get_num_threads()} threads, alternating every {o.part} images")
+    print(f"{o.n} test against {o.n} training images of {o.data}, PNG files, {torch.get_num_threads()} threads, alternating every {o.part} images, median part times parts")
     print(f"{'':16} {'FID':>12} {'whole':>9} {'distance':>9} {'real cached':>12} {'ours is faster: whole':>23} {'cached':>8} {'cached against its whole':>25}")
     ours, *peers = results.values()
     for name, m in results.items():
@@ -190,6 +191,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--parts", nargs="+", choices=("whole", "distance", "memory"), default=("whole", "distance", "memory"))
     o = parser.parse_args()
+    if o.n % o.part: parser.error(f"--n {o.n} is no multiple of --part {o.part}")
     torch.set_num_threads(o.threads)
     warnings.simplefilter("ignore")  # few images, when --n is small
     if "whole" in o.parts: whole(o)

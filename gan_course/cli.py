@@ -55,6 +55,7 @@ class EvaluateOptions:
     extractor: str = "inception"  # "inception" (FID), or "small": no download, a Fréchet distance that is no FID
     seed: int = 0  # of the latents
     weights: str | None = None  # of a run: "best", "last" or an epoch; by default the best, if known
+    k: int = 5  # neighbours of precision, recall, density and coverage; Kynkäänniemi et al. take 3
     batch_size: int = 32
     json: Path | None = None  # write numbers and protocol to this file, too
 
@@ -209,6 +210,7 @@ def print_row(training, row) -> None:
     test = f" (held out {row['d_acc_real_test']:.0%})" if row.get("d_acc_real_test") is not None else ""
     fid = f"  FID {row['fid']:.2f}" if row.get("fid") is not None else ""
     if row.get("kid") is not None: fid += f" KID {row['kid']:.2e}"
+    if fid: fid += f" ({protocol(training.run)})"
     tqdm.write(f"epoch {row['epoch']:3d}  D loss {row['d_loss_real']:.3f} real {row['d_loss_fake']:.3f} fake  G loss {row['g_loss']:.3f}  "
                f"D right on {row['d_acc_real']:.0%} real{test}, {row['d_acc_fake']:.0%} fake  {row['seconds']:.0f} s{fid}")
 
@@ -255,8 +257,8 @@ def evaluate(args: list[str]) -> None:
 
     o = tyro.cli(EvaluateOptions, prog="gan-course evaluate", args=args)
     folder = is_folder(o.fake) and not (Path(o.fake) / "config.json").exists()
-    result = evaluate(o.fake if folder else find_run(o.fake), o.real, n_fake=o.n_fake if folder else o.n_fake or 10_000, n_real=o.n_real,
-                      extractor=o.extractor, seed=o.seed, batch_size=o.batch_size, weights=as_weights(o.weights))
+    result = evaluate(o.fake if folder else find_run(o.fake), o.real, n_fake=10_000 if o.n_fake is None and not folder else o.n_fake, n_real=o.n_real,
+                      extractor=o.extractor, seed=o.seed, batch_size=o.batch_size, weights=as_weights(o.weights), k=o.k)
     print(result)
     if o.json:
         result.to_json(o.json)
@@ -316,13 +318,18 @@ def plain_columns(text: str) -> str:
 
 
 def best_fid(run) -> str:
-    """The least FID of the history with its protocol in short: FID 42.1 (10k/50k, epoch 12): generated / real images."""
+    """The least FID of the history with its protocol: FID 42.1 (10k generated, 50k real train, inception; epoch 12)."""
     measured = [(row["fid"], row["epoch"]) for row in run.history if row["fid"] is not None]
     if not measured: return "-"
     fid, epoch = min(measured)
-    protocol = run.info.get("fid") or {}
-    counts = "/".join(short(protocol[k]) for k in ("n_fake", "n_real")) if {"n_fake", "n_real"} <= set(protocol) else "protocol not recorded"
-    return f"FID {fid:.1f} ({counts}, epoch {epoch})"
+    return f"FID {fid:.1f} ({protocol(run)}; epoch {epoch})"
+
+
+def protocol(run) -> str:
+    """How the FIDs of a run are measured, in short."""
+    p = run.info.get("fid") or {}
+    if not {"n_fake", "n_real", "split", "extractor"} <= set(p): return "protocol not recorded"
+    return f"{short(p['n_fake'])} generated, {short(p['n_real'])} real {p['split'] or 'images'}, {p['extractor']}"
 
 
 def short(n: int) -> str:

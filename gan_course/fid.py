@@ -7,10 +7,10 @@ __all__ = ['INCEPTION_URL', 'EXTRACTORS', 'root_trace', 'frechet_distance', 'che
            'low_rank_root_trace', 'frechet_from_stats', 'extrapolate', 'check_images', 'resize_like_tensorflow',
            'fold_batch_norm', 'load_inception', 'Inception', 'SmallNet', 'train_small', 'Small', 'get_extractor',
            'extract_features', 'kernel_mean', 'kid', 'distances', 'radii', 'prdc', 'Source', 'some_of', 'from_images',
-           'digest', 'from_folder', 'read_file', 'same_size', 'from_generator', 'gather', 'real_stats', 'Evaluation',
-           'describe', 'compare', 'evaluate', 'fid_hook', 'history_table']
+           'digest', 'from_folder', 'size_of', 'read_file', 'same_size', 'from_generator', 'gather', 'real_stats',
+           'Evaluation', 'describe', 'compare', 'evaluate', 'fid_hook', 'history_table']
 
-# %% ../nbs/07_fid.ipynb #dc0c7161
+# %% ../nbs/07_fid.ipynb #cede10e2
 import csv
 import functools
 import hashlib
@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def root_trace(
     half = vectors * values.clamp_min(0).sqrt()  # half·halfᵀ = Σ₁
     return torch.linalg.eigvalsh(half.T @ cov2 @ half).clamp_min(0).sqrt().sum().item()
 
-# %% ../nbs/07_fid.ipynb #09fde4e5
+# %% ../nbs/07_fid.ipynb #ed8707a9
 def frechet_distance(
     mu1, cov1, # (d,) and (d,d): mean and covariance of the one Gaussian, numpy or torch
     mu2, cov2, # of the other
@@ -57,6 +58,7 @@ def frechet_distance(
     for name, x, shape in (("mu1", mu1, (d,)), ("cov1", cov1, (d, d)), ("mu2", mu2, (d,)), ("cov2", cov2, (d, d))):
         if tuple(x.shape) != shape: raise InputError(f"{name} has shape {tuple(x.shape)}, but mu1 has {d} numbers: {shape} was expected")
         if not x.isfinite().all(): raise InputError(f"{name} holds NaN or infinite numbers: there is no distance to compute")
+        if x.ndim == 2 and not torch.allclose(x, x.T, rtol=1e-5, atol=1e-8): raise InputError(f"{name} is not symmetric: it is no covariance")
     return max(0., ((mu1 - mu2).square().sum() + cov1.trace() + cov2.trace()).item() - 2 * root_trace(cov1, cov2))
 
 # %% ../nbs/07_fid.ipynb #c2f58f47
@@ -71,7 +73,7 @@ def check_features(
     if len(features) < least: raise InputError(f"{len(features)} images were given: at least {least} are needed")
     return features
 
-# %% ../nbs/07_fid.ipynb #fb57f2fa
+# %% ../nbs/07_fid.ipynb #75141741
 class Moments:
     "Mean and covariance of features, gathered batch by batch in float64 (Chan, Golub and LeVeque 1983)."
     def __init__(self): self.n, self._held = 0, []
@@ -82,7 +84,7 @@ class Moments:
         if len(features) == 0: return self
         x = features.double()
         mean = x.mean(0)
-        return self._add(len(x), mean, (x - mean).T @ (x - mean), [features])
+        return self._add(len(x), mean, (x - mean).T @ (x - mean), [features.clone()])  # the caller may use its buffer again
 
     def merge(self, other): # of the same kind
         "Take in what another has gathered, on another machine perhaps."
@@ -101,7 +103,7 @@ class Moments:
     def dim(self): return len(self._mean)
 
     @property
-    def mean(self): return self._mean # (d,) float64
+    def mean(self): return self._mean.clone() # (d,) float64
 
     @property
     def cov(self): # (d,d) float64, divided by n - 1
@@ -204,11 +206,11 @@ def frechet_from_stats(
     traces = (a._scatter.trace() / (a.n - 1) + b._scatter.trace() / (b.n - 1)).item()
     return max(0., (a.mean - b.mean).square().sum().item() + traces - 2 * low_rank_root_trace(a.features, b.features))
 
-# %% ../nbs/07_fid.ipynb #f6624bf1
+# %% ../nbs/07_fid.ipynb #4d55eca2
 def extrapolate(
     real:FeatureStats, # many images
     fake:Tensor, # (N,d) features of generated images
-    points:int=8, # sizes between a quarter of N (at least 2d, if there are as many) and N
+    points:int=8, # sizes between a quarter of N (or 2d, if that is more, but at most N/2) and N
     generator:torch.Generator=None, # which images are taken
 ) -> tuple: # distance at infinite N, the sizes (list), the distances (list)
     "A straight line through the distance over 1/N, read off at 0 (Chong and Forsyth 2020)."
@@ -282,7 +284,7 @@ def load_inception() -> nn.Module:
     raise InputError(f"{what}; put {INCEPTION_URL} at {file}, or choose the extractor 'small' (--extractor small): "
                      "it needs no download, and gives a Fréchet distance for toy images that is no FID")
 
-# %% ../nbs/07_fid.ipynb #4580da54
+# %% ../nbs/07_fid.ipynb #e21c3059
 class Inception:
     "Inception 2015-12-05, its 2048 numbers after the last pooling, by torch-fidelity's port (Heusel et al. 2017)."
     name, dim, version = "inception", 2048, "2015-12-05"
@@ -299,7 +301,7 @@ class Inception:
     def __call__(self,
         images:Tensor, # (B,3,H,W) uint8, any size: scaled to 299×299
     ) -> Tensor: # (B,2048) float32, on the CPU
-        with torch.autocast(torch.device(self.device).type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.autocast(torch.device(self.device).type, enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             x = (resize_like_tensorflow(images.to(self.device).float()) - 128) / 128
             return self.layers(x.contiguous(memory_format=torch.channels_last)).flatten(1).cpu()
 
@@ -445,14 +447,14 @@ def radii(
     "Distance of each row to its k-th nearest neighbour, itself not counted."
     return torch.cat([distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(chunk)])
 
-# %% ../nbs/07_fid.ipynb #ccc49d00
+# %% ../nbs/07_fid.ipynb #f43a6451
 def prdc(
     real, # (n,d) features, numpy or torch
     fake, # (m,d) features
     k:int=5, # neighbours; Naeem et al. 2020 take 5, Kynkäänniemi et al. 2019 take 3
     chunk:int=1000, # rows at a time
 ) -> dict[str, float]: # precision, recall, density, coverage
-    "Precision and recall (Kynkäänniemi et al. 2019, eq. 3), density and coverage (Naeem et al. 2020, eqs. 5 and 8)."
+    "Precision and recall (Kynkäänniemi et al. 2019, section 3), density and coverage (Naeem et al. 2020, section 3)."
     real, fake = check_features(real), check_features(fake)
     if real.shape[1] != fake.shape[1]: raise InputError(f"features of {real.shape[1]} and of {fake.shape[1]} dimensions cannot be compared")
     if k < 1 or min(len(real), len(fake)) <= k:
@@ -482,12 +484,13 @@ class Source:
     key:list|None = None # what tells these images from others, for the cache; None: do not keep
     about:dict|None = None # more for the protocol
 
-# %% ../nbs/07_fid.ipynb #73c35a16
+# %% ../nbs/07_fid.ipynb #9b15317b
 def some_of(
     total:int, # images there are
     n:int|None, # images wanted; None: all
 ) -> Tensor: # (n,) positions in random order, the same every time
     "Which images are taken: a random choice, since sets are often sorted by class."
+    if n is not None and n < 2: raise InputError(f"{n} images were asked for: ask for 2 or more")
     order = torch.randperm(total, generator=seeded(2020))
     return order if n is None else order[:n]
 
@@ -513,23 +516,34 @@ def digest(
     for part in images.split(4096): total.update(np.ascontiguousarray(part.numpy()))
     return total.hexdigest()[:16]
 
-# %% ../nbs/07_fid.ipynb #fc1ee47d
+# %% ../nbs/07_fid.ipynb #8204c29f
 def from_folder(
     folder, # path; searched at any depth
     n:int=None, # images taken; None: all
 ) -> Source:
-    "A source of image files at their own size: nothing is scaled or cut, as in pytorch-fid."
-    folder = Path(folder).expanduser()
+    "A source of image files at their own size: nothing is scaled or cut."
+    folder = Path(folder).expanduser().resolve()
     if not folder.is_dir(): raise InputError(f"there is no folder {folder}: give the path of a folder that holds images")
     files = list_images(folder)
     if len(files) < 2: raise InputError(f"{len(files) or 'no'} images in {folder}: at least 2 are needed")
     files = [files[i] for i in some_of(len(files), n)]
-    with_size = read_file(folder/files[0]).shape
     def batches(batch_size):
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(files), batch_size):
                 yield from same_size(list(pool.map(read_file, [folder/f for f in files[start:start + batch_size]])))
-    return Source(folder.resolve().name, len(files), batches, f"{with_size[1]}×{with_size[2]}", None, ["folder", stamps(folder, files)])
+    return Source(folder.name, len(files), batches, size_of([folder/f for f in files]), None, ["folder", str(folder), stamps(folder, files)], dict(path=str(folder)))
+
+# %% ../nbs/07_fid.ipynb #ef7836c5
+def size_of(
+    files:list, # paths of images
+) -> str: # "height×width", of the smallest and the largest if they differ
+    "The size of image files, from their headers."
+    def shape(file):
+        try:
+            with Image.open(file) as image: return image.size[::-1]
+        except OSError: return tuple(read_file(file).shape[1:])  # says what is wrong with it
+    shapes = sorted({shape(file) for file in files}, key=math.prod)
+    return " to ".join("×".join(map(str, s)) for s in dict.fromkeys((shapes[0], shapes[-1])))
 
 # %% ../nbs/07_fid.ipynb #2963142a
 def read_file(
@@ -568,12 +582,18 @@ def _open(what):
     path = Path(what).expanduser() if isinstance(what, str|Path) else None
     return open_run(path) if path and (path/"config.json").is_file() else what
 
-# %% ../nbs/07_fid.ipynb #c5ee3a22
+# %% ../nbs/07_fid.ipynb #6b296203
+def _epoch_of(run, which):
+    "The epoch of the weights that are called so."
+    measured = [(row["fid"], row["epoch"]) for row in run.history if row["fid"] is not None]
+    return which if isinstance(which, int) else min(measured)[1] if which == "best" and measured else len(run.history)
+
+# %% ../nbs/07_fid.ipynb #d04ac0f0
 def _fake_source(fake, n, seed, weights):
     if isinstance(fake, Run):
         which = weights or ("best" if (fake.path/"checkpoints/best.safetensors").exists() else "last")
         source = from_generator(fake.generator(which), n, seed, fake.path.name)
-        return replace(source, about=source.about | dict(weights=which))
+        return replace(source, about=source.about | dict(weights=which, epoch=_epoch_of(fake, which)))
     if isinstance(fake, nn.Module): return from_generator(fake, n, seed, type(fake).__name__)
     return _real_source(fake, n)
 
@@ -642,7 +662,7 @@ class Evaluation:
 
     def __repr__(self): return describe(self.values, self.protocol)
 
-# %% ../nbs/07_fid.ipynb #619ab6f9
+# %% ../nbs/07_fid.ipynb #3145745d
 def describe(
     values:dict, protocol:dict, # of an `Evaluation`
 ) -> str:
@@ -651,14 +671,14 @@ def describe(
     other = f" ({p['extractor']})"
     names = {"fid": "FID", "frechet_distance": "Fréchet distance" + other, "kid": "KID", "kernel_distance": "kernel distance" + other}
     numbers = "   ".join(f"{names.get(k, k)} {x:.3e}" if k in ("kid", "kernel_distance") else f"{names.get(k, k)} {x:.{4 if k in ('fid', 'frechet_distance') else 3}f}" for k, x in v.items())
-    made = "".join(f", {k} {p[k]}" for k in ("weights", "seed") if p[k] is not None)
+    def named(*keys): return "".join(f", {k} {p[k]}" for k in keys if p.get(k) is not None)
     return (f"{numbers}\n"
-            f"  generated: {p['n_fake']:,} images {p['size_fake']} of {p['fake']}{made}\n"
-            f"  real: {p['n_real']:,} images {p['size']} of {p['real']}" + (f", {p['split']} split\n" if p["split"] else "\n") +
+            f"  generated: {p['n_fake']:,} images {p['size_fake']} of {p.get('path') or p['fake']}{named('weights', 'epoch', 'seed')}\n"
+            f"  real: {p['n_real']:,} images {p['size']} of {p.get('real_path') or p['real']}" + (f", {p['split']} split" if p["split"] else "") + named("crop", "limit") + "\n"
             f"  extractor: {p['extractor']} {p['extractor_version']}; all but the first number over {p['n_kept_fake']:,} generated and "
             f"{p['n_kept_real']:,} real images, k = {p['k']}; gan_course {p['version']}")
 
-# %% ../nbs/07_fid.ipynb #b5dea930
+# %% ../nbs/07_fid.ipynb #b639a3d3
 def compare(
     fake:FeatureStats, # with features held
     real:FeatureStats, # with features held
@@ -666,9 +686,12 @@ def compare(
 ) -> dict: # as in `Evaluation.values`
     "All numbers of two sets of features; only those of Inception may be called FID and KID."
     first, second = ("fid", "kid") if real.extractor == "inception" else ("frechet_distance", "kernel_distance")
-    return {first: frechet_from_stats(real, fake), second: kid(real.features, fake.features), **prdc(real.features, fake.features, k)}
+    values = {first: frechet_from_stats(real, fake), second: kid(real.features, fake.features)}
+    if (fewest := min(len(real.features), len(fake.features))) > k: return values | prdc(real.features, fake.features, k)
+    warnings.warn(f"precision, recall, density and coverage are left out: {fewest} images have no {k} neighbours each")
+    return values
 
-# %% ../nbs/07_fid.ipynb #35a04621
+# %% ../nbs/07_fid.ipynb #0032af02
 def evaluate(
     fake, # generator, Run, run folder, folder of images, ImageSet or (N,C,H,W) tensor
     real=None, # data set by name, folder of images, ImageSet or tensor; None: what the run was trained on
@@ -684,18 +707,21 @@ def evaluate(
     split:str="train", # of a data set known by name
 ) -> Evaluation:
     "FID, KID, precision, recall, density and coverage of generated against real images (papers: see `frechet_distance`, `kid`, `prdc`)."
+    if keep < 2: raise InputError(f"keep is {keep}: KID needs the features of 2 or more images")
     fake, extractor = _open(fake), get_extractor(extractor)
     how = dict(size=getattr(fake, "img_size", None))
     if isinstance(fake, Run): how = dict(size=fake.info["model"]["img_size"], crop=fake.config.crop)
     if real is None:
         if not isinstance(fake, Run): raise InputError("there is nothing to compare with: give real images (a data set by name, a folder, an ImageSet or a tensor)")
         real, how = fake.config.data, how | dict(limit=fake.config.limit)
-        if is_folder(real): real = load_images(real, split, **how)  # cut and scaled as the run saw them
+    if isinstance(fake, Run) and isinstance(real, str|Path) and is_folder(real): real = load_images(real, split, **how)  # cut and scaled as the run saw them
     fake, real = _fake_source(fake, n_fake, seed, weights), _real_source(real, n_real, split, **how)
+    if fake.size != real.size and "?" not in fake.size: warnings.warn(f"the generated images have {fake.size} pixels and the real ones {real.size}: that difference is part of the number")
     real_side = real_stats(real, extractor, keep=keep, batch_size=batch_size, progress=progress)
     fake_side = gather(fake, extractor, keep, batch_size, progress)
     values = compare(fake_side, real_side, k)
-    about = dict(seed=None, weights=None) | (fake.about or {})
+    about = dict(seed=None, weights=None, epoch=None) | (fake.about or {}) | dict(real_path=(real.about or {}).get("path"), limit=how.get("limit"))
+    about |= dict(crop=how["crop"]) if real.name == "cub200" and "crop" in how else {}
     return Evaluation(values, dict(
         fake=fake.name, n_fake=fake.n, size_fake=fake.size, real=real.name, split=real.split, n_real=real.n, size=real.size,
         extractor=extractor.name, extractor_version=extractor.version, n_kept_fake=len(fake_side.features),

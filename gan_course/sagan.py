@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['EXPLICIT_BELOW', 'normalised', 'receptive_field', 'plot_fields', 'SelfAttention2d', 'SNGenerator', 'SNDiscriminator',
-           'sagan', 'sngan', 'attention_maps', 'plot_attention']
+           'sagan', 'sngan', 'dcgan_sn', 'attention_maps', 'plot_attention']
 
-# %% ../nbs/06_sagan.ipynb #9934ce9c
+# %% ../nbs/06_sagan.ipynb #1c04b2b1
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .core import InputError, new_figure, to_uint8
-from .dcgan import SIZES
+from .dcgan import SIZES, dcgan
 
 # %% ../nbs/06_sagan.ipynb #d650e32b
 def normalised(
@@ -181,6 +181,17 @@ def sngan(
 ) -> tuple[SNGenerator, SNDiscriminator]:
     "The pair of `--model sngan`: SAGAN's networks without their attention blocks."
     return sagan(img_size, img_channels, latent_dim, base_channels, head, None)
+
+# %% ../nbs/06_sagan.ipynb #cc447253
+def dcgan_sn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model dcgan-sn`: DCGAN whose discriminator has spectral norm on every layer with weights."
+    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
+    for layer in list(D.modules()):
+        if isinstance(layer, nn.Conv2d|nn.Linear): normalised(layer)
+    D.own_init = True
+    return G, D
 
 # %% ../nbs/06_sagan.ipynb #65517770
 @torch.no_grad()

@@ -133,7 +133,7 @@ def generate(
     try: return torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
     finally: G.train(mode)
 
-# %% ../nbs/05_train.ipynb #06362ecd
+# %% ../nbs/05_train.ipynb #1f6ce157
 @dataclass
 class TrainConfig:
     "Everything that is needed to do a run again."
@@ -141,7 +141,7 @@ class TrainConfig:
     size:int|None = None # height and width of the images; by default what the data set comes in
     crop:str = "box" # cub200: "box" cuts the bird out, "whole" takes the photograph
     limit:int|None = None # take only the first so many images
-    model:str = "dcgan" # which pair of networks
+    model:str = "dcgan" # which pair of networks: dcgan, dcgan-sn (D with spectral norm), sngan, sagan
     head:str = "fc" # of the discriminator: "fc" (flattened, then linear) or "gap" (global average pooling)
     base_channels:int = 64 # width of the networks (papers: ngf, ndf)
     latent_dim:int = 100 # length of the latent (papers: nz)
@@ -177,7 +177,7 @@ def _check_types(config):
         if not isinstance(value, wanted) or (isinstance(value, bool) and f.type is not bool):
             raise InputError(f"{f.name} has to be {getattr(f.type, '__name__', f.type)}, not {value!r:.60}")
 
-# %% ../nbs/05_train.ipynb #7ea4212d
+# %% ../nbs/05_train.ipynb #b2f538f0
 def check_config(
     config:TrainConfig,
 ) -> TrainConfig: # the same
@@ -191,7 +191,7 @@ def check_config(
         if (getattr(config, name) or 0) >= 1: raise InputError(f"{name} has to be below 1, not {getattr(config, name)}")
     choose(config.precision, ("auto", "float32", "bf16"), "precision")
     if config.loss is not None: get_loss(config.loss)
-    for name in filter(None, config.augment.split(",")): choose(name, AUGMENTATIONS, "augmentation")
+    for name in config.augment.split(",") if config.augment else (): choose(name, AUGMENTATIONS, "augmentation")
     return config
 
 # %% ../nbs/05_train.ipynb #fd5851a4
@@ -356,15 +356,17 @@ def _build(model, shape, seed=0, copies=1):
                          f"more than the {memory / 1e9:.0f} GB of memory here can hold: choose a smaller base_channels")
     return build_model(model, seed, **shape)
 
-# %% ../nbs/05_train.ipynb #c7651afa
+# %% ../nbs/05_train.ipynb #bc6e199e
 def _read_network(run, which, part):
     "G, its average or D from a checkpoint; float32, on the CPU, in eval mode, without gradients."
     files = {p.stem.removeprefix("epoch-"): p for p in sorted(run.path.glob("checkpoints/*.safetensors"))}
     which = which or ("best" if "best" in files else "last")
     key = f"{which:04d}" if isinstance(which, int) else which
     if key not in files: raise InputError(f"{run.path} has no weights of '{which}': there are {', '.join(files) or 'none'}")
-    network = _build(run.config.model, run.info["model"])[part == "D"]
-    try: network.load_state_dict(_read_tensors(files[key], f"{part}."))
+    network, tensors = _build(run.config.model, run.info["model"])[part == "D"], _read_tensors(files[key], f"{part}.")
+    if not tensors and run.info.get("packed"):
+        raise InputError(f"{files[key]} has no weights of {part}: a packed run keeps the average of G, and D of its last and best epoch only")
+    try: network.load_state_dict(tensors)
     except RuntimeError as e:
         raise InputError(f"{files[key]} does not fit the networks of its config.json: {str(e).splitlines()[-1].strip()}") from None
     return network.eval().requires_grad_(False)
@@ -402,11 +404,11 @@ def read_recipe(
     name = choose(name, sorted(p.name.removesuffix(".json") for p in folder.iterdir()), "recipe")
     return json.loads((folder/f"{name}.json").read_text(encoding="utf-8"))
 
-# %% ../nbs/05_train.ipynb #33344c68
+# %% ../nbs/05_train.ipynb #2d3ae735
 def recipe(
     name:str, # e.g. "cifar10-sagan"
 ) -> TrainConfig:
-    "The settings of a run that was done, for `train`; on the command line: `gan-course train --recipe NAME`."
+    "The settings of a run that was done, for `train`; `gan-course train --recipe NAME` measures its FID as well, if it was measured."
     return check_config(TrainConfig(**read_recipe(name)["train"]))
 
 # %% ../nbs/05_train.ipynb #8361e3d2
@@ -826,12 +828,14 @@ def _write_start(t):
         _write_samples(t)
         _save_checkpoint(t)
 
-# %% ../nbs/05_train.ipynb #44ea479e
+# %% ../nbs/05_train.ipynb #243c90f4
 class Stopped(KeyboardInterrupt):
     "Ctrl-C, or the stop button of a notebook; `resume(path)` goes on."
     def __init__(self, path, epoch):
         super().__init__(f"stopped; {epoch} epochs of {path} are complete: resume('{path}') goes on")
         self.path, self.epoch = path, epoch
+
+    def __reduce__(self): return type(self), (self.path, self.epoch)  # out of a process of a pool
 
 # %% ../nbs/05_train.ipynb #27913cb2
 def _fit(t, on_epoch_end, progress):
@@ -1000,7 +1004,7 @@ def _open_for_more(path, epochs, hooks):
     run.config = with_defaults(check_config(dataclasses.replace(run.config, epochs=run.config.epochs if epochs is None else epochs)))
     return _lay_out(run), begun
 
-# %% ../nbs/05_train.ipynb #e205356c
+# %% ../nbs/05_train.ipynb #6672db4e
 def pack_run(
     run:Run,
     dest, # folder to make
@@ -1013,7 +1017,8 @@ def pack_run(
     for name in ("latents.safetensors", "history.csv", *(f"samples/epoch-{e:04d}.png" for e in epochs)):
         shutil.copyfile(run.path/name, dest/name)
     for file in run.path.glob("checkpoints/*.safetensors"):
-        kept = {k: v.half() if v.is_floating_point() else v for k, v in _read_tensors(file).items() if k.startswith(("ema.", "D."))}
+        parts = ("ema.",) if file.stem.startswith("epoch-") else ("ema.", "D.")
+        kept = {k: v.half() if v.is_floating_point() else v for k, v in _read_tensors(file).items() if k.startswith(parts)}
         with write_beside(dest/"checkpoints"/file.name) as part: save_file(kept, part)
     write_json(dest/"config.json", run.info | dict(packed=True))
     return open_run(dest)

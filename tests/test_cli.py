@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import gan_course.train as T
+from gan_course.cli import recipe_options
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -51,20 +52,22 @@ def test_a_recipe_brings_settings_that_options_change(place):
     done = call("train", "--recipe", "toy-birds-dcgan", *SMALL, "--epochs", 1, "--out", "cooked", cwd=place)
     assert done.returncode == 0, done.stderr
     made = json.loads((place / "cooked/config.json").read_text())["train"]
-    assert made == open_ready("toy-birds-dcgan") | dict(limit=200, base_channels=4, batch_size=32, samples=9, precision="float32", epochs=1)
+    assert made == dataclasses.asdict(T.ready_run("toy-birds-dcgan").config) | dict(limit=200, base_channels=4, batch_size=32, samples=9, precision="float32", epochs=1)
+
+
+def test_a_recipe_brings_the_protocol_of_its_fid():
+    assert recipe_options("cifar10-sagan").items() >= dict(fid_every=6, fid_images=5000, extractor="inception", model="sagan").items()
 
 
 def test_every_ready_run_was_made_by_the_recipe_of_its_name():
     recipes = {p.stem for p in (ROOT / "gan_course/recipes").iterdir()}
     assert recipes >= {p.name for p in T.ready_folder().iterdir()}
     for name in recipes:
-        settings, measured = dataclasses.asdict(T.recipe(name)), T.read_recipe(name).get("fid")
-        if not (T.ready_folder() / name).exists(): continue
-        assert settings == open_ready(name)
-        assert not measured or measured.items() <= T.ready_run(name).info["fid"].items()
-
-
-def open_ready(name): return dataclasses.asdict(T.ready_run(name).config)
+        made = T.ready_folder() / name
+        if not made.exists(): continue
+        run, measured = T.open_run(made), T.read_recipe(name).get("fid", {})
+        assert T.recipe(name) == run.config
+        assert bool(measured) == ("fid" in run.info) and measured.items() <= run.info.get("fid", {}).items()
 
 
 def test_evaluate_runs_and_folders(place):
@@ -116,7 +119,9 @@ def test_the_default_place_is_free(place):
     (["evaluate", "./missing", "./empty", "--extractor", "small"], "missing"),
     (["evaluate", "./empty", "toy-birds", "--extractor", "small"], "no images in"),
     (["evaluate", "toy-birds-dcgan", "--extractor", "inceptoin"], "did you mean 'inception'"),
-    (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-fake", "1"], "2"),
+    (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-fake", "1"], "2 or more"),
+    (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-fake", "0"], "2 or more"),
+    (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-real", "-1"], "2 or more"),
     (["train", "--fid-every", "-1"], "fid_every"),
 ], ids=lambda x: " ".join(x) if isinstance(x, list) else "")
 def test_bad_input_gives_one_line_and_status_2(place, args, message):

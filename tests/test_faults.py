@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -242,9 +243,11 @@ def test_the_protocol_of_the_fid_is_kept(tmp_path, capsys):
     def hook(training, row): return {"fid": 50. - training.epoch, "kid": 0.}
     hook.protocol = dict(extractor="inception", n_fake=10_000, n_real=100, real="toy-birds", split="train", weights="ema", seed=0, every=1)
     run = T.train(dataclasses.replace(TINY, epochs=2), tmp_path / "r", on_epoch_end=[hook], progress=False)
-    assert run.info["fid"] == hook.protocol and cli.best_fid(run) == "FID 48.0 (10k/100, epoch 2)"
+    assert run.info["fid"] == hook.protocol and cli.best_fid(run) == "FID 48.0 (10k generated, 100 real train, inception; epoch 2)"
     cli.main(["runs", str(tmp_path)])
-    assert "FID 48.0 (10k/100, epoch 2)" in capsys.readouterr().out
+    assert "FID 48.0 (10k generated, 100 real train, inception; epoch 2)" in capsys.readouterr().out
+    cli.print_row(SimpleNamespace(run=run), run.history[-1])
+    assert "FID 48.00 KID 0.00e+00 (10k generated, 100 real train, inception)" in capsys.readouterr().out
     assert "--fid-images cannot be given" in said("train", "--resume", run.path, "--fid-images", 500)
     hook.protocol = hook.protocol | dict(n_fake=500)
     with pytest.raises(InputError, match="other numbers in the same column"): T.resume(run.path, epochs=3, on_epoch_end=[hook], progress=False)

@@ -2,6 +2,7 @@
 
 Tests that need the Inception weights run where torch's hub folder holds them; those that take minutes run with GAN_COURSE_SLOW=1.
 """
+import dataclasses
 import json
 import os
 import re
@@ -174,8 +175,8 @@ def test_bias_falls_as_the_formula_says():
     expected = (2 * lam.sum() + (torch.outer(lam, lam) / (lam[:, None] + lam)).sum() + (lam / 2).sum()).item() / n
     g = seeded(4)
     def sample(): return stats(torch.randn(n, 12, generator=g, dtype=torch.float64) * lam.sqrt())
-    measured = np.mean([frechet_from_stats(sample(), sample()) for _ in range(600)])
-    assert measured == pytest.approx(expected, rel=.02)
+    measured = np.mean([frechet_from_stats(sample(), sample()) for _ in range(3000)])
+    assert measured == pytest.approx(expected, rel=.01)
 
 
 def test_extrapolation_takes_the_bias_away():
@@ -324,6 +325,7 @@ def test_wrong_features_give_no_number():
     with pytest.raises(InputError, match="NaN"): frechet_distance(mu, cov * np.inf, mu, cov)
     with pytest.raises(InputError, match="after some of 24"): stats(good).update(cloud(3, 5))
     with pytest.raises(InputError, match="24 and of 5"): frechet_from_stats(stats(good), stats(cloud(30, 5)))
+    with pytest.raises(InputError, match="cov2 is not symmetric"): frechet_distance(mu, cov, mu, np.triu(cov))
     with pytest.raises(InputError, match="more than k"): prdc(good[:5], good, 5)
     for attempt in (lambda: kid(good[:1], good), lambda: frechet_from_stats(stats(good), FeatureStats()), lambda: stats(good[:1]).cov):
         with pytest.raises(InputError, match="at least 2"): attempt()
@@ -348,6 +350,16 @@ def test_wrong_sources_give_no_number(tmp_path, stub, root):
     with pytest.raises(InputError, match="extractor 'vgg'"): evaluate(noise(9), real, extractor="vgg", progress=False)
     G = build_model("dcgan", base_channels=4)[0]
     with pytest.raises(InputError, match="n_fake is 1"): evaluate(G, real, n_fake=1, progress=False)
+    for n in (1, 0, -1):
+        for how in (dict(n_real=n), dict(n_fake=n)):
+            with pytest.raises(InputError, match=f"{n} images were asked for: ask for 2 or more"): evaluate(noise(30), real, progress=False, **how)
+    with pytest.raises(InputError, match="keep is 0"): evaluate(noise(30), real, keep=0, progress=False)
+
+
+def test_few_images_have_a_distance_and_no_neighbours(stub, root):
+    with pytest.warns(UserWarning, match="left out: 4 images have no 5 neighbours"): result = evaluate(noise(4, seed=1), noise(30), progress=False)
+    assert list(result.values) == ["fid", "kid"] and "n_fake" in result.protocol and "4 images" in repr(result)
+    assert "precision" in evaluate(noise(4, seed=1), noise(30), k=3, progress=False).values
 
 
 def test_without_weights_and_network_the_message_says_what_to_do(monkeypatch, tmp_path):
@@ -363,8 +375,31 @@ def test_without_weights_and_network_the_message_says_what_to_do(monkeypatch, tm
     assert "--extractor small" in message and "no FID" in message and "\n" not in message
 
 
+def test_inception_sees_pixels_as_the_original_did(monkeypatch):
+    monkeypatch.setattr(fid, "load_inception", lambda: torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Identity()))
+    assert torch.equal(fid.Inception()(torch.full((1, 3, 8, 8), 64, dtype=torch.uint8)), torch.full((1, 3), -.5))  # (64 - 128) / 128
+
+
+def test_the_small_extractor_knows_toy_birds():
+    birds = toy_birds(1000, seed=77)
+    with torch.no_grad(): species = fid.get_extractor("small").net(birds.images / 127.5 - 1)[0].argmax(1)
+    assert (species == birds.labels).float().mean() > .9
+
+
+def test_held_features_are_the_callers_no_more():
+    whole, s, buffer = cloud(12, 24), FeatureStats(keep=12), np.empty((4, 24), np.float32)
+    for part in whole.split(4):
+        buffer[:] = part
+        mean = s.update(buffer).mean
+    assert torch.equal(s.features, whole)
+    before = mean.clone()
+    s.update(cloud(5, 24, seed=8))
+    assert torch.equal(mean, before)
+
+
 def test_grey_is_repeated():
     grey = noise(4)[:, :1]
+    assert fid.check_images(grey).shape == (4, 3, 16, 16)
     assert torch.equal(fid.extract_features(grey, "small", progress=False), fid.extract_features(grey.repeat(1, 3, 1, 1), "small", progress=False))
 
 
@@ -406,8 +441,10 @@ def test_folders_are_read_at_their_own_size(tmp_path, stub, root):
     expected = torch.cat([Stub()(p[None]) for p in pictures])
     np.testing.assert_allclose(s.mean, moments(expected)[0], rtol=1e-6)
     assert s.n == 20
-    result = evaluate(folder, write(tmp_path / "other", noise(30)), progress=False)
-    assert result.protocol["n_fake"] == 20 and result.protocol["real"] == "other"
+    with pytest.warns(UserWarning, match="that difference is part of the number"):
+        result = evaluate(folder, write(tmp_path / "other", noise(30)), progress=False)
+    assert result.protocol["n_fake"] == 20 and result.protocol["real"] == "other" and result.protocol["size_fake"] == "20×20 to 33×33"
+    assert str(folder) in repr(result) and str(tmp_path / "other") in repr(result)
 
 
 def test_a_generator_a_run_and_its_path_give_the_same(tmp_path, stub, root):
@@ -416,7 +453,8 @@ def test_a_generator_a_run_and_its_path_give_the_same(tmp_path, stub, root):
     by_run, by_path = (evaluate(x, real, n_fake=50, progress=False) for x in (run, str(run.path)))
     by_G = evaluate(run.generator(), real, n_fake=50, batch_size=7, progress=False)
     assert by_run.values == by_path.values == pytest.approx(by_G.values, rel=1e-4)
-    assert by_run.protocol["weights"] and by_run.protocol["seed"] == 0 and by_run.protocol["fake"] == "tiny"
+    assert by_run.protocol["weights"] == "last" and by_run.protocol["seed"] == 0 and by_run.protocol["fake"] == "tiny"
+    assert by_run.protocol["epoch"] == TINY.epochs and f"weights last, epoch {TINY.epochs}, seed 0" in repr(by_run)
     assert evaluate(run, real, n_fake=50, seed=1, progress=False).values != by_run.values
 
 
@@ -456,6 +494,23 @@ def test_a_changed_folder_is_measured_anew(tmp_path, stub, root):
     before = evaluate(noise(30, seed=1), folder, progress=False)
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "0000.png")
     assert evaluate(noise(30, seed=1), folder, progress=False).values["fid"] != before.values["fid"]
+
+
+def test_another_folder_with_the_same_stamps_is_measured_anew(tmp_path, stub, root):
+    for i, name in enumerate("ab"):
+        (folder := tmp_path / name / "real").mkdir(parents=True)
+        for j, x in enumerate(noise(10, seed=i)):
+            Image.fromarray(x.permute(1, 2, 0).numpy()).save(folder / f"{j}.bmp")  # files of equal length
+            os.utime(folder / f"{j}.bmp", (0, 0))
+    one, other = (evaluate(noise(10, seed=5), tmp_path / name / "real", progress=False).values["fid"] for name in "ab")
+    assert one != other
+
+
+def test_a_folder_is_cut_as_the_run_saw_it(tmp_path, root):
+    photographs = write(tmp_path / "photographs", noise(80, 48))
+    run = T.train(dataclasses.replace(TINY, data=str(photographs), size=32, limit=None, epochs=1), tmp_path / "r", progress=False)
+    by_itself, by_name = (evaluate(run, real, n_fake=70, extractor="small", progress=False) for real in (None, photographs))
+    assert by_itself.values == by_name.values and by_name.protocol["size"] == "32×32"
 
 
 # --- while training
@@ -550,7 +605,7 @@ def five_sets(n):
     cifar = load_images("cifar10", "test", limit=n)
     x = cifar.images.float() / 127.5 - 1
     cats = load_images("cifar10", "train", limit=12 * n)
-    G = build_model("dcgan", base_channels=16)[0]  # an untrained one is a GAN's too
+    G = T.ready_run("cifar10-dcgan").generator()
     return {"noise": noise(n, 32), "blurred": fid.to_uint8(spoil(x, seeded(1), blur=1.)), "one class": cats.images[cats.labels == 3][:n],
             "a GAN's": T.generate(G, torch.randn(n, 100, generator=seeded(2))),
             "grey": cifar.images.float().mean(1, keepdim=True).round().to(torch.uint8)}

@@ -75,6 +75,18 @@ def test_eval_moves_nothing_and_copies_keep_u_and_v():
     assert torch.equal(other.eval()(x), twin.eval()(x))
 
 
+@pytest.mark.parametrize("head", ["fc", "gap"])
+def test_dcgan_sn_is_dcgan_with_every_layer_of_d_normalised(head):
+    G, D = build_model("dcgan-sn", base_channels=8, head=head)
+    plain = build_model("dcgan", base_channels=8, head=head)
+    assert [m.kernel_size if isinstance(m, nn.Conv2d) else m.in_features for m in layers_of(D).values()] == \
+        [m.kernel_size if isinstance(m, nn.Conv2d) else m.in_features for m in layers_of(plain[1]).values()]
+    assert all(norm_of(m) < 1.2 and "weight" in m.parametrizations for m in layers_of(D).values())
+    assert G.state_dict().keys() == plain[0].state_dict().keys() and sum(isinstance(m, nn.BatchNorm2d) for m in D.modules()) > 1
+    again = build_model("dcgan-sn", base_channels=8, head=head)[1]
+    assert not unequal(D.state_dict(), again.state_dict())
+
+
 def test_sigma_is_differentiable_and_u_and_v_are_not():
     layer = normalised(nn.Conv2d(8, 16, 3, bias=False))
     layer(torch.randn(1, 8, 5, 5, generator=seeded(0))).square().sum().backward()
@@ -104,7 +116,8 @@ def test_the_map_is_over_pooled_sources_and_each_row_sums_to_one(block, x):
     y, weights = block(x, return_map=True)
     assert weights.shape == (2, 48, 12) and weights.dtype == torch.float32
     assert torch.allclose(weights.sum(-1), torch.ones(2, 48), atol=1e-5)
-    v = F.max_pool2d(block.value(x), 2).flatten(2)  # (2,8,12)
+    q, k, v = block.query(x).flatten(2), *(F.max_pool2d(layer(x), 2).flatten(2) for layer in (block.key, block.value))  # (2,2,48), (2,2,12), (2,8,12)
+    assert torch.allclose(weights, (q.transpose(1, 2) @ k).softmax(-1), atol=1e-5)
     assert torch.allclose(y, x + block.gamma * block.out((v @ weights.transpose(1, 2)).unflatten(2, (8, 6))), atol=1e-5)
 
 

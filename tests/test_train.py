@@ -113,8 +113,8 @@ def test_a_run_augments_every_batch_with_numbers_of_its_own(tmp_path, monkeypatc
     drawn, shapes = [], []
     monkeypatch.setattr(T, "augment", lambda x, u, policy: (drawn.append(u), shapes.append((x.shape, policy)), x)[2])
     run = T.train(dataclasses.replace(TINY, epochs=1, augment="cutout"), tmp_path / "r", progress=False)
-    steps = run.history[-1]["images"] // TINY.batch_size
-    assert len(drawn) >= 3 * steps and set(shapes) == {((TINY.batch_size, 3, 32, 32), "cutout")}
+    steps = run.history[-1]["images"] // TINY.batch_size  # real, fake, fake for G, and so few steps that each has a held-out batch
+    assert len(drawn) == 4 * steps and set(shapes) == {((TINY.batch_size, 3, 32, 32), "cutout")}
     assert len({u.sum().item() for u in drawn}) == len(drawn) and all(((0 <= u) & (u < 1)).all() for u in drawn)
 
 
@@ -277,6 +277,7 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (dict(batch_size=1000), "smaller batch_size"),
     (dict(epochs=-1), "at least 1"),
     (dict(augment="colour,cutout"), "did you mean 'color'"),
+    (dict(augment="color,"), "there is no augmentation ''"),
     (dict(lr_g=float("nan")), "lr_g"),
     (dict(lr_g="1e-3"), "lr_g has to be float"),
     (dict(epochs=True), "epochs has to be int, not True"),
@@ -346,3 +347,7 @@ def test_pack_keeps_what_readers_need(whole, tmp_path):
     assert packed.epochs == [0, 3] and rows(packed) == rows(whole)
     assert packed.discriminator()(torch.zeros(2, 3, 32, 32)).shape == (2,)
     with pytest.raises(InputError, match="packed"): T.resume(packed.path)
+    for wanted in (lambda: packed.discriminator(1), lambda: packed.generator(ema=False)):  # not a kept epoch's, not the one that was trained
+        with pytest.raises(InputError, match="a packed run keeps"): wanted()
+    kept = whole.generator(1).state_dict()
+    assert all(torch.equal(v, kept[k].half().to(v.dtype) if v.is_floating_point() else kept[k]) for k, v in packed.generator(1).state_dict().items())
