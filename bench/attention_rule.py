@@ -65,13 +65,9 @@ def say(log, started, text):
 
 
 def trained(config, runs, say):
-    """The folder of this run, which is read, continued or begun."""
+    """The folder of this run, which is complete afterwards."""
     folder = runs/f"{config.model}-{config.seed}"
-    hook = watch(folder, f"{config.model} seed {config.seed}", say)
-    if not (folder/"config.json").exists(): T.train(config, folder, on_epoch_end=[hook], progress=False)
-    run = T.open_run(folder)
-    if dataclasses.replace(run.config, epochs=config.epochs) != T.with_defaults(config): raise SystemExit(f"{folder} was made with other settings: remove it")
-    if len(run.history) < config.epochs: T.resume(folder, config.epochs, on_epoch_end=[hook], progress=False)
+    T.train_or_open(config, folder, on_epoch_end=[watch(folder, f"{config.model} seed {config.seed}", say)], progress=False)
     return folder
 
 

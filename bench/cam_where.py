@@ -15,18 +15,12 @@ from pathlib import Path
 from gan_course.data import load_images
 from gan_course.dcgan import build_model
 from gan_course.gradcam import explain
-from gan_course.train import TrainConfig, open_run, ready_run, resume, train
+from gan_course.train import TrainConfig, ready_run, train_or_open
 
 RECIPES = {
     "toy-birds": TrainConfig("toy-birds", base_channels=32, epochs=10, lr_g=1e-3, lr_d=1e-3, samples=16),
     "cub200": TrainConfig("cub200", size=32, base_channels=32, epochs=60, samples=16),
 }
-
-
-def trained(place, data, head):
-    """The run of this data and head: read if it is complete, else trained or resumed."""
-    if not (place / "checkpoints/last.safetensors").is_file(): return train(replace(RECIPES[data], head=head), place)
-    return open_run(place) if len(open_run(place).history) >= RECIPES[data].epochs else resume(place)
 
 
 def untrained(run):
@@ -55,7 +49,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, default=Path("_runs/cam-where"), help="where the trained runs lie")
     parser.add_argument("--out", type=Path, default=Path("nbs/data/cam_where.json"))
     args = parser.parse_args()
-    runs = {f"{data}-{head}": trained(args.runs / f"{data}-{head}", data, head) for data in RECIPES for head in ("fc", "gap")}
+    runs = {f"{data}-{head}": train_or_open(replace(RECIPES[data], head=head), args.runs / f"{data}-{head}") for data in RECIPES for head in ("fc", "gap")}
     runs["toy-birds-dcgan"] = ready_run("toy-birds-dcgan")
     held_out = {data: load_images(data, "test", size=32) for data in RECIPES}
     notes, rows = {}, []

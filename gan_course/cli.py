@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-# torch takes seconds to import: everything that needs it is imported inside the commands, so that --help is quick
+# torch takes seconds to import: everything that needs it is imported inside the commands, after the options are read, so that --help is quick
 HELP = """usage: gan-course COMMAND [options]
 
 Train generative adversarial networks, look at what they make, measure it.
@@ -92,11 +92,16 @@ def main(argv: list[str] | None = None) -> None:
         print(f"gan-course {__version__}")
         return
     commands = {"train": train, "sample": sample, "evaluate": evaluate, "explain": explain, "runs": runs}
-    from gan_course.core import InputError, choose
-
     try:
-        commands[choose(argv[0], commands, "command")](argv[1:])
-    except InputError as e:
+        if argv[0] not in commands:
+            from gan_course.core import choose
+
+            choose(argv[0], commands, "command")
+        commands[argv[0]](argv[1:])
+    except ValueError as e:
+        from gan_course.core import InputError
+
+        if not isinstance(e, InputError): raise
         fail(str(e))
     except OSError as e:
         fail(f"{e.strerror or e}: {e.filename}" if e.filename else str(e))
@@ -152,6 +157,9 @@ def train(args: list[str]) -> None:
     out, _, resume, every, n_fake, extractor = (given.pop(k) for k in ("out", "recipe", "resume", "fid_every", "fid_images", "extractor"))
     if every < 0: raise t.InputError(f"fid_every has to be at least 0, not {every}")
     config = t.check_config(t.TrainConfig(**given))
+    if every and not resume:  # what would stop the run is said before the real images are measured
+        t.with_defaults(config)
+        out = t.from_first(lambda: t._new_place(config, out))
     measure = t.from_first(lambda: make_fid_hook(config, every, n_fake, extractor), send=False) if every else None
     hooks = [hook for hook in (measure, print_row) if hook]
     try: run = t.resume(resume, given["epochs"], on_epoch_end=hooks) if resume else t.train(config, out, on_epoch_end=hooks)
@@ -223,24 +231,28 @@ def find_run(name: str):
 
 
 def sample(args: list[str]) -> None:
-    import torch
     import tyro
+
+    o = tyro.cli(SampleOptions, prog="gan-course sample", args=args)
+    import torch
     from PIL import Image
 
     from gan_course.core import InputError, image_grid, seeded
     from gan_course.train import generate
 
-    o = tyro.cli(SampleOptions, prog="gan-course sample", args=args)
     if o.n < 1 or o.cols < 1: raise InputError(f"--n and --cols have to be at least 1, not {o.n} and {o.cols}")
     run = find_run(o.run)
+    out = o.out or Path(f"{run.path.name}-samples.png")
+    one = out.suffix.lower() == ".png"
+    if not one and (out.suffix or out.is_file()): raise InputError(f"--out is {out}: give the name of a .png file for one picture, or of a folder for single images")
+    if not one and out.is_dir() and any(out.iterdir()): raise InputError(f"{out} is not empty: choose another folder with --out, so that old and new images do not mix")
     G = run.generator(as_weights(o.weights))
     images = generate(G, torch.randn(o.n, G.latent_dim, generator=seeded(o.seed)))
-    out = o.out or Path(f"{run.path.name}-samples.png")
 
     def save(pixels, path):
         Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(path)
 
-    if out.suffix.lower() == ".png":
+    if one:
         out.parent.mkdir(parents=True, exist_ok=True)
         save(image_grid(images, min(o.cols, o.n)), out)
     else:
@@ -252,10 +264,10 @@ def sample(args: list[str]) -> None:
 def evaluate(args: list[str]) -> None:
     import tyro
 
+    o = tyro.cli(EvaluateOptions, prog="gan-course evaluate", args=args)
     from gan_course.data import is_folder
     from gan_course.fid import evaluate
 
-    o = tyro.cli(EvaluateOptions, prog="gan-course evaluate", args=args)
     folder = is_folder(o.fake) and not (Path(o.fake) / "config.json").exists()
     result = evaluate(o.fake if folder else find_run(o.fake), o.real, n_fake=10_000 if o.n_fake is None and not folder else o.n_fake, n_real=o.n_real,
                       extractor=o.extractor, seed=o.seed, batch_size=o.batch_size, weights=as_weights(o.weights), k=o.k)
@@ -268,10 +280,10 @@ def evaluate(args: list[str]) -> None:
 def explain(args: list[str]) -> None:
     import tyro
 
+    o = tyro.cli(ExplainOptions, prog="gan-course explain", args=args)
     from gan_course.core import InputError
     from gan_course.gradcam import explain
 
-    o = tyro.cli(ExplainOptions, prog="gan-course explain", args=args)
     if o.n < 1 or o.rows < 1: raise InputError(f"--n and --rows have to be at least 1, not {o.n} and {o.rows}")
     run = find_run(o.run)
     out = o.out or Path(f"{run.path.name}-explain.png")
@@ -291,10 +303,10 @@ def as_weights(text: str | None):
 def runs(args: list[str]) -> None:
     import tyro
 
+    o = tyro.cli(RunsOptions, prog="gan-course runs", args=args)
     from gan_course.core import InputError
     from gan_course.train import open_run, ready_folder
 
-    o = tyro.cli(RunsOptions, prog="gan-course runs", args=args)
     if not o.folder.is_dir() and o.folder != RunsOptions.folder: raise InputError(f"there is no folder {o.folder}")
     print(f"{'run':32} {'data':14} {'model':8} {'size':>5} {'epochs':>8} {'images':>11} {'G loss':>7}  best FID")
     for place in (o.folder, ready_folder()):

@@ -37,7 +37,7 @@ from tqdm.auto import tqdm
 
 from .core import InputError, choose, seeded, to_float, write_beside
 
-# %% ../nbs/03_data.ipynb #a36faf02
+# %% ../nbs/03_data.ipynb #afc39979
 @dataclass(eq=False, repr=False)
 class ImageSet:
     "Images and what is known about them; what is unknown is None."
@@ -69,6 +69,10 @@ class ImageSet:
         "The images at `index` (a slice, or a tensor of positions or of bools), with all that is known about them."
         rows = {k: v[index] for k in ("images", "labels", "masks", "boxes") if (v := getattr(self, k)) is not None}
         return replace(self, **rows)
+
+    def sample(self, n:int):
+        "At most n images from all over the set, which may be sorted by class; always the same ones."
+        return self.subset(torch.randperm(len(self), generator=seeded(0))[:n]) if len(self) > n else self
 
 # %% ../nbs/03_data.ipynb #a58e9dd8
 BODIES = {"black": (45, 45, 52), "brown": (140, 85, 45), "grey": (150, 155, 162), "peach": (245, 190, 150)}

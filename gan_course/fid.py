@@ -6,11 +6,11 @@
 __all__ = ['INCEPTION_URL', 'EXTRACTORS', 'root_trace', 'frechet_distance', 'check_features', 'Moments', 'FeatureStats',
            'low_rank_root_trace', 'frechet_from_stats', 'extrapolate', 'check_images', 'resize_like_tensorflow',
            'fold_batch_norm', 'load_inception', 'Inception', 'SmallNet', 'train_small', 'Small', 'get_extractor',
-           'extract_features', 'kernel_mean', 'kid', 'distances', 'radii', 'prdc', 'Source', 'some_of', 'from_images',
-           'digest', 'from_folder', 'size_of', 'read_file', 'same_size', 'from_generator', 'gather', 'real_stats',
-           'Evaluation', 'describe', 'compare', 'evaluate', 'fid_hook', 'history_table']
+           'extract_features', 'kernel_mean', 'kid', 'kid_error', 'distances', 'radii', 'prdc', 'Source', 'some_of',
+           'from_images', 'digest', 'from_folder', 'size_of', 'read_file', 'same_size', 'from_generator', 'gather',
+           'real_stats', 'Evaluation', 'describe', 'compare', 'evaluate', 'fid_hook', 'history_table']
 
-# %% ../nbs/07_fid.ipynb #cede10e2
+# %% ../nbs/07_fid.ipynb #0b743dd8
 import csv
 import functools
 import hashlib
@@ -35,7 +35,7 @@ from tqdm.auto import tqdm
 import gan_course
 from .core import InputError, choose, seeded, to_float, to_uint8, write_beside
 from .data import ImageSet, data_root, cache_key, is_folder, list_images, load_images, read_rgb, stamps, toy_scene, draw_birds
-from .train import Run, generate, open_run
+from .train import Run, check_images_of, generate, open_run
 
 # %% ../nbs/07_fid.ipynb #c44d9afb
 def root_trace(
@@ -371,9 +371,9 @@ EXTRACTORS = {"inception": Inception, "small": Small}
 @functools.lru_cache
 def _extractor(name, device): return EXTRACTORS[name](device)
 
-# %% ../nbs/07_fid.ipynb #eaee960d
+# %% ../nbs/07_fid.ipynb #14eea24e
 def get_extractor(
-    name="inception", # or "small"; an object with name, dim and a call is returned as it is
+    name="inception", # or "small"; an object with name, version, dim and a call is returned as it is
     device:str=None, # by default a GPU, if there is one
 ):
     "A network that turns (B,3,H,W) uint8 into (B,dim) float32."
@@ -427,6 +427,25 @@ def kid(
     generator = generator or seeded(0)
     def draw(x): return x[torch.randperm(len(x), generator=generator)[:subset_size]]
     return sum(kid(draw(real), draw(fake)) for _ in range(subsets)) / subsets
+
+# %% ../nbs/07_fid.ipynb #64ceb618
+def kid_error(
+    real_features, # (n,d), numpy or torch
+    fake_features, # (m,d)
+    blocks:int=10, # random parts of either side, left out one after the other
+) -> float:
+    "Standard error of `kid`: how far it would move had other images been drawn, real and fake (jackknife by blocks, Efron 1982); up to √2 too large where the sets are alike."
+    sides = [check_features(x, 2 * blocks).double() for x in (real_features, fake_features)]
+    real, fake = (x[torch.randperm(len(x), generator=seeded(0))].tensor_split(blocks) for x in sides)
+    def sums(xs, ys): return np.array([[((x @ y.T / x.shape[1] + 1)**3).sum().item() for y in ys] for x in xs])  # of the kernel, block by block
+    def same(xs): return sums(xs, xs) - np.diag([((x.square().sum(1) / x.shape[1] + 1)**3).sum().item() for x in xs])  # without an image and itself
+    across, variance = sums(real, fake), 0.
+    for xs, ys, between in ((real, fake, across), (fake, real, across.T)):
+        within, n, m = same(xs), len(torch.cat(xs)) - np.array([len(x) for x in xs]), len(torch.cat(ys))
+        left = within.sum() - within.sum(0) - within.sum(1) + within.diagonal()
+        moved = left / (n * (n - 1)) - 2 * (between.sum() - between.sum(1)) / (n * m)  # KID without block i, but for what does not move
+        variance += (blocks - 1) * moved.var()
+    return math.sqrt(variance)
 
 # %% ../nbs/07_fid.ipynb #99fd9556
 def distances(
@@ -582,18 +601,13 @@ def _open(what):
     path = Path(what).expanduser() if isinstance(what, str|Path) else None
     return open_run(path) if path and (path/"config.json").is_file() else what
 
-# %% ../nbs/07_fid.ipynb #6b296203
-def _epoch_of(run, which):
-    "The epoch of the weights that are called so."
-    measured = [(row["fid"], row["epoch"]) for row in run.history if row["fid"] is not None]
-    return which if isinstance(which, int) else min(measured)[1] if which == "best" and measured else len(run.history)
-
-# %% ../nbs/07_fid.ipynb #d04ac0f0
+# %% ../nbs/07_fid.ipynb #98148f82
 def _fake_source(fake, n, seed, weights):
     if isinstance(fake, Run):
-        which = weights or ("best" if (fake.path/"checkpoints/best.safetensors").exists() else "last")
-        source = from_generator(fake.generator(which), n, seed, fake.path.name)
-        return replace(source, about=source.about | dict(weights=which, epoch=_epoch_of(fake, which)))
+        epoch = fake.epoch_of(weights)
+        which = weights if weights is not None else "best" if epoch == fake.best_epoch else "last"
+        source = from_generator(fake.generator(weights), n, seed, fake.path.name)
+        return replace(source, about=source.about | dict(weights=which, epoch=epoch))
     if isinstance(fake, nn.Module): return from_generator(fake, n, seed, type(fake).__name__)
     return _real_source(fake, n)
 
@@ -691,7 +705,7 @@ def compare(
     warnings.warn(f"precision, recall, density and coverage are left out: {fewest} images have no {k} neighbours each")
     return values
 
-# %% ../nbs/07_fid.ipynb #0032af02
+# %% ../nbs/07_fid.ipynb #85101052
 def evaluate(
     fake, # generator, Run, run folder, folder of images, ImageSet or (N,C,H,W) tensor
     real=None, # data set by name, folder of images, ImageSet or tensor; None: what the run was trained on
@@ -708,12 +722,15 @@ def evaluate(
 ) -> Evaluation:
     "FID, KID, precision, recall, density and coverage of generated against real images (papers: see `frechet_distance`, `kid`, `prdc`)."
     if keep < 2: raise InputError(f"keep is {keep}: KID needs the features of 2 or more images")
+    if batch_size < 1 or k < 1: raise InputError(f"batch_size is {batch_size} and k is {k}: both have to be at least 1")
     fake, extractor = _open(fake), get_extractor(extractor)
     how = dict(size=getattr(fake, "img_size", None))
     if isinstance(fake, Run): how = dict(size=fake.info["model"]["img_size"], crop=fake.config.crop)
     if real is None:
         if not isinstance(fake, Run): raise InputError("there is nothing to compare with: give real images (a data set by name, a folder, an ImageSet or a tensor)")
-        real, how = fake.config.data, how | dict(limit=fake.config.limit)
+        how |= dict(limit=fake.config.limit)
+        real = load_images(fake.config.data, split, **how)
+        if split == "train": check_images_of(fake, real)
     if isinstance(fake, Run) and isinstance(real, str|Path) and is_folder(real): real = load_images(real, split, **how)  # cut and scaled as the run saw them
     fake, real = _fake_source(fake, n_fake, seed, weights), _real_source(real, n_real, split, **how)
     if fake.size != real.size and "?" not in fake.size: warnings.warn(f"the generated images have {fake.size} pixels and the real ones {real.size}: that difference is part of the number")
@@ -727,7 +744,7 @@ def evaluate(
         extractor=extractor.name, extractor_version=extractor.version, n_kept_fake=len(fake_side.features),
         n_kept_real=len(real_side.features), k=k, **about, version=gan_course.__version__, torch=torch.__version__))
 
-# %% ../nbs/07_fid.ipynb #f6936903
+# %% ../nbs/07_fid.ipynb #a961435d
 def fid_hook(
     real:ImageSet, # what to compare with
     every:int=10, # epochs between two measurements; the last epoch is always measured
@@ -744,7 +761,8 @@ def fid_hook(
     written to `frechet-NAME.csv` in the run folder, and no best checkpoint is chosen by them. The statistics of the real
     images are computed (or read from the cache) when the hook is made, before the training starts. The protocol goes into
     config.json."""
-    if every < 1 or n_fake < 2: raise InputError(f"every is {every} and n_fake {n_fake}: measure every 1 or more epochs, with 2 or more images")
+    if every < 1 or n_fake < 2 or batch_size < 1:
+        raise InputError(f"every is {every}, n_fake {n_fake} and batch_size {batch_size}: measure every 1 or more epochs, with 2 or more images, in batches of 1 or more")
     extractor = get_extractor(extractor)
     stats = real_stats(real, extractor, n_real, batch_size=batch_size, progress=progress)
     def hook(training, row):

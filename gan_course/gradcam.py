@@ -425,18 +425,21 @@ def explain(
     sizes = {name: places[name] if name in places else layer_gradients(model, data.images[:1], name, target)[0].shape[1:] for name in heat}
     return Explanation(data, target, sizes, heat)
 
-# %% ../nbs/08_gradcam.ipynb #95150978
+# %% ../nbs/08_gradcam.ipynb #23ef3c04
 def _images_to_explain(run, images, limit):
     "An `ImageSet` from what was given."
     if isinstance(images, ImageSet): return images.subset(slice(0, limit))
     if isinstance(images, Tensor): return ImageSet(images[:limit], name="given", split="")
     if images is None and not isinstance(run, Run): raise InputError("a network alone has no images: give images, an ImageSet or a tensor")
-    wanted = dict(size=run.info["model"]["img_size"] if isinstance(run, Run) else getattr(run, "img_size", None), limit=limit, progress=False)
+    wanted = dict(size=run.info["model"]["img_size"] if isinstance(run, Run) else getattr(run, "img_size", None), progress=False)
     if not (images is None or images == "samples" and isinstance(run, Run)):
-        return load_images(images, "test" if has_split(images, "test") else "train", **wanted)
+        return load_images(images, "test" if has_split(images, "test") else "train", **wanted).sample(limit)
     name = f"generated images of {run.path.name}"
     if images is None:
         c = run.config
-        try: return load_images(c.data, "test" if has_split(c.data, "test") else "train", crop=c.crop, download=False, **wanted)
-        except InputError: name += f" ({c.data} is not at hand)"
+        try:
+            data = load_images(c.data, "test" if has_split(c.data, "test") else "train", crop=c.crop, download=False, **wanted)
+            if data.name == run.info["data"]["name"]: return data.sample(limit)
+        except InputError: pass
+        name += f" ({run.info['data']['name']} is not at hand)"
     return ImageSet(run.samples()[:limit], name=name, split="")

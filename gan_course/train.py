@@ -8,9 +8,9 @@ __all__ = ['LEAST', 'MOST', 'COLUMNS', 'WANTED', 'LOOKS', 'd_step', 'frozen', 'g
            'open_run', 'ready_folder', 'ready_run', 'read_recipe', 'recipe', 'plot_curves', 'plot_film_strip',
            'plot_real_beside_fake', 'plot_grids', 'epoch_batches', 'real_batch', 'choose_precision',
            'average_over_processes', 'from_first', 'in_turns', 'Training', 'accuracy_on_real', 'run_epoch', 'Diverged',
-           'Stopped', 'train', 'resume', 'pack_run']
+           'Stopped', 'check_images_of', 'train', 'resume', 'train_or_open', 'pack_run']
 
-# %% ../nbs/05_train.ipynb #9656d43f
+# %% ../nbs/05_train.ipynb #3e1e0f50
 import contextlib
 import copy
 import csv
@@ -37,7 +37,7 @@ import gan_course
 from .core import (InputError, choose, cut_grid, image_grid, new_figure, seeded, show_images, to_float, to_uint8,
                              write_beside)
 from .data import AUGMENTATIONS, ImageSet, augment, has_split, load_images
-from .dcgan import MODEL_DEFAULTS, build_model
+from .dcgan import MODEL_DEFAULTS, MODELS, build_model
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty, r2_penalty
 
 # %% ../nbs/05_train.ipynb #a8836f99
@@ -194,12 +194,12 @@ def check_config(
     for name in config.augment.split(",") if config.augment else (): choose(name, AUGMENTATIONS, "augmentation")
     return config
 
-# %% ../nbs/05_train.ipynb #fd5851a4
+# %% ../nbs/05_train.ipynb #7e91b4a9
 def with_defaults(
     config:TrainConfig,
 ) -> TrainConfig: # loss, lr_g, lr_d and beta1 filled in
     "What was not given, as the model wants it (`MODEL_DEFAULTS` of lesson 04)."
-    wanted = MODEL_DEFAULTS.get(config.model, MODEL_DEFAULTS["dcgan"])
+    wanted = MODEL_DEFAULTS.get(choose(config.model, MODELS, "model"), MODEL_DEFAULTS["dcgan"])
     return dataclasses.replace(config, **{k: v for k, v in wanted.items() if getattr(config, k) is None})
 
 # %% ../nbs/05_train.ipynb #8ece4a34
@@ -247,7 +247,7 @@ def read_history(
 WANTED = {"train": {}, "model": dict(img_size=int, img_channels=int, latent_dim=int, base_channels=int, head=str), "data": dict(name=str, n=int),
           "samples": dict(n=int, cols=int, padding=int, size=int)}  # what others than `train` read in config.json
 
-# %% ../nbs/05_train.ipynb #15165f53
+# %% ../nbs/05_train.ipynb #5eaa9262
 def _check_info(info):
     "The content of config.json, if its parts are of the right kind and size."
     if info.get("format") != 1: raise InputError(f"it has format {info.get('format')!r:.20}: this version of gan_course reads format 1")
@@ -257,6 +257,9 @@ def _check_info(info):
             value = info[part].get(name)
             if type(value) is not kind or (kind is int and not 0 <= value < 2**31) or (value == 0 and name in ("cols", "size", "img_size", "img_channels")):
                 raise InputError(f"{part}.{name} is {value!r:.60}")
+    fid = info.get("fid", {})
+    if not isinstance(fid, dict) or any(type(fid.get(k, 0)) is not int for k in ("n_fake", "n_real", "every")) or not isinstance(fid.get("extractor", ""), str):
+        raise InputError(f"fid is {fid!r:.60}")
     return info
 
 # %% ../nbs/05_train.ipynb #72d77027
@@ -269,7 +272,7 @@ def _check_inside(path):
             if not entry.is_symlink() and os.path.lexists(entry) and not (entry.is_file() or entry.is_dir()):
                 raise InputError(f"{entry.path} is neither a file nor a folder: remove it")
 
-# %% ../nbs/05_train.ipynb #45fa122a
+# %% ../nbs/05_train.ipynb #a7bc05f6
 class Run:
     "A run folder, opened for reading. Made by `open_run` and `ready_run`."
     def __init__(self, path):
@@ -283,9 +286,13 @@ class Run:
                 f"{self.info['model']['img_size']}, {len(self.history)} of {self.config.epochs} epochs")
 
     @property
-    def history(self) -> list[dict]: # one row an epoch, names as in COLUMNS
-        file = self.path/"history.csv"
-        return read_history(file) if file.exists() else []
+    def history(self) -> list[dict]: # one row an epoch, names as in COLUMNS; a row counts when its checkpoint stands
+        file, complete = self.path/"history.csv", _epoch_in(self.path/"checkpoints/last.safetensors", math.inf)
+        return [row for row in read_history(file) if row["epoch"] <= complete] if file.exists() else []
+
+    @property
+    def best_epoch(self) -> int|None: # the epoch of the least FID, if one was measured
+        return min(((row["fid"], row["epoch"]) for row in self.history if row["fid"] is not None), default=(None, None))[1]
 
     @property
     def epochs(self) -> list[int]: # epochs with samples; 0 is before training
@@ -297,6 +304,14 @@ class Run:
         latents, shape = _read_tensors(self.path/"latents.safetensors").get("latents"), (self.info["samples"]["n"], self.info["model"]["latent_dim"])
         if latents is None or latents.shape != shape: raise InputError(f"{self.path}/latents.safetensors does not hold the {shape} latents its config.json tells of")
         return latents
+
+    @property
+    def kept(self) -> list[int]: # epochs with weights
+        return sorted(e for e in _checkpoints(self) if isinstance(e, int))
+
+    def epoch_of(self, which=None) -> int|None: # after which epoch "last", "best" or, by default, the weights that `generator` takes were written
+        file = _find_weights(self, which)
+        return _epoch_in(file, {file: e for e, file in _checkpoints(self).items() if isinstance(e, int)}.get(file))
 
     def samples(self, epoch=None) -> Tensor: # (N,C,H,W) uint8, images of the fixed latents; by default of the last epoch
         return _read_samples(self, epoch)
@@ -356,19 +371,42 @@ def _build(model, shape, seed=0, copies=1):
                          f"more than the {memory / 1e9:.0f} GB of memory here can hold: choose a smaller base_channels")
     return build_model(model, seed, **shape)
 
-# %% ../nbs/05_train.ipynb #bc6e199e
+# %% ../nbs/05_train.ipynb #e88ce377
+def _epoch_in(file, unknown=None):
+    "The epoch after which a checkpoint was written, if it says so."
+    try:
+        with safe_open(file, "pt") as f: epoch = (f.metadata() or {}).get("epoch", "")
+    except (SafetensorError, OSError): return unknown
+    return int(epoch) if epoch.isascii() and epoch.isdecimal() else unknown
+
+# %% ../nbs/05_train.ipynb #a3664e4e
+def _checkpoints(run):
+    "\"last\", \"best\" or an epoch → its file. A file has several names: the last and the best are epochs, and may be the same one."
+    names = {p.stem.removeprefix("epoch-"): p for p in sorted(run.path.glob("checkpoints/*.safetensors"))}
+    files = {int(name) if name.isdecimal() else name: p for name, p in names.items()}
+    for name, otherwise in (("last", len(run.history)), ("best", run.best_epoch)):
+        if name in files: files.setdefault(_epoch_in(files[name], otherwise), files[name])
+    if run.best_epoch in files: files.setdefault("best", files[run.best_epoch])  # packed once, under another name
+    return files
+
+# %% ../nbs/05_train.ipynb #befeb0bf
+def _find_weights(run, which):
+    "The file of \"last\", \"best\" or an epoch; by default of the best, if known."
+    files = _checkpoints(run)
+    if which is None: which = "best" if "best" in files else "last"
+    if which not in files: raise InputError(f"{run.path} has no weights of '{which}': there are {', '.join(map(str, files)) or 'none'}")
+    return files[which]
+
+# %% ../nbs/05_train.ipynb #20208ebf
 def _read_network(run, which, part):
     "G, its average or D from a checkpoint; float32, on the CPU, in eval mode, without gradients."
-    files = {p.stem.removeprefix("epoch-"): p for p in sorted(run.path.glob("checkpoints/*.safetensors"))}
-    which = which or ("best" if "best" in files else "last")
-    key = f"{which:04d}" if isinstance(which, int) else which
-    if key not in files: raise InputError(f"{run.path} has no weights of '{which}': there are {', '.join(files) or 'none'}")
-    network, tensors = _build(run.config.model, run.info["model"])[part == "D"], _read_tensors(files[key], f"{part}.")
+    file = _find_weights(run, which)
+    network, tensors = _build(run.config.model, run.info["model"])[part == "D"], _read_tensors(file, f"{part}.")
     if not tensors and run.info.get("packed"):
-        raise InputError(f"{files[key]} has no weights of {part}: a packed run keeps the average of G, and D of its last and best epoch only")
+        raise InputError(f"{file} has no weights of {part}: a packed run keeps the average of G, and D of its last and best epoch only")
     try: network.load_state_dict(tensors)
     except RuntimeError as e:
-        raise InputError(f"{files[key]} does not fit the networks of its config.json: {str(e).splitlines()[-1].strip()}") from None
+        raise InputError(f"{file} does not fit the networks of its config.json: {str(e).splitlines()[-1].strip()}") from None
     return network.eval().requires_grad_(False)
 
 # %% ../nbs/05_train.ipynb #8937b2dd
@@ -429,15 +467,17 @@ def plot_curves(
     axes[1].axhline(.5, ls=":", c="gray")
     return fig
 
-# %% ../nbs/05_train.ipynb #cf8c68e6
+# %% ../nbs/05_train.ipynb #1e185e65
+def _at_most_12(epochs): return epochs if len(epochs) <= 12 else [epochs[round(i * (len(epochs) - 1) / 11)] for i in range(12)]
+
+# %% ../nbs/05_train.ipynb #52b1ef2f
 def plot_film_strip(
     run:Run,
     n:int=8, # how many latents, one a row
     epochs:list[int]=None, # columns; by default at most 12 of those recorded, evenly spread
 ): # matplotlib Figure
     "The same latents through the epochs: a row is a latent, a column an epoch."
-    epochs = epochs or run.epochs
-    if len(epochs) > 12: epochs = [epochs[round(i * (len(epochs) - 1) / 11)] for i in range(12)]
+    epochs = _at_most_12(epochs or run.epochs)
     frames = torch.stack([run.samples(e)[:n] for e in epochs], 1).flatten(0, 1)  # row by row
     return show_images(frames, cols=len(epochs), title="epochs " + ", ".join(map(str, epochs)))
 
@@ -759,23 +799,22 @@ def _checkpoint_tensors(t):
             tensors |= {f"{name}.{i}.{k}": v for k, v in state.items()}
     return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
 
-# %% ../nbs/05_train.ipynb #3eb667e5
+# %% ../nbs/05_train.ipynb #1c41a921
 def _save_checkpoint(t):
     folder, row, tensors = t.run.path/"checkpoints", t.history[-1] if t.history else {}, _checkpoint_tensors(t)
-    measured = [r["fid"] for r in t.history if r["fid"] is not None]
-    copies = ["best"] if row.get("fid") is not None and row["fid"] == min(measured) else []
+    before = [r["fid"] for r in t.history[:-1] if r["fid"] is not None]
+    copies = ["best"] if row.get("fid") is not None and row["fid"] < min(before, default=math.inf) else []
     if t.config.keep_every and t.epoch and t.epoch % t.config.keep_every == 0: copies.append(f"epoch-{t.epoch:04d}")
     weights = {k: v for k, v in tensors.items() if not k.startswith("opt_")}
     for name, content in (*((name, weights) for name in copies), ("last", tensors)):  # the last one makes the epoch count
         with write_beside(folder/f"{name}.safetensors") as part: save_file(content, part, {"epoch": str(t.epoch)})
 
-# %% ../nbs/05_train.ipynb #80e2d3c6
+# %% ../nbs/05_train.ipynb #35a08ef9
 def _read_checkpoint(file):
     "Epoch and tensors of a checkpoint."
-    tensors = _read_tensors(file)
-    with safe_open(file, "pt") as f: epoch = (f.metadata() or {}).get("epoch", "")
-    if not (epoch.isascii() and epoch.isdecimal()): raise InputError(f"{file} is no checkpoint of a run: it does not say after which epoch it was written")
-    return int(epoch), tensors
+    tensors, epoch = _read_tensors(file), _epoch_in(file)
+    if epoch is None: raise InputError(f"{file} is no checkpoint of a run: it does not say after which epoch it was written")
+    return epoch, tensors
 
 # %% ../nbs/05_train.ipynb #3859b9a7
 def _optimiser_state(opt, tensors):
@@ -787,7 +826,7 @@ def _optimiser_state(opt, tensors):
         state.setdefault(int(i), {})[k] = laid_out
     return {"state": state, "param_groups": opt.state_dict()["param_groups"]}
 
-# %% ../nbs/05_train.ipynb #1f87db9c
+# %% ../nbs/05_train.ipynb #b10355b5
 def _load_checkpoint(t):
     file = t.run.path/"checkpoints/last.safetensors"
     t.epoch, tensors = from_first(lambda: _read_checkpoint(file))
@@ -798,7 +837,6 @@ def _load_checkpoint(t):
             if t.epoch and not part(name): raise InputError(f"it has no state of {name} (a best or packed checkpoint has none)")
             opt.load_state_dict(_optimiser_state(opt, part(name)))
     except (RuntimeError, ValueError, IndexError) as e: raise InputError(f"{file} does not fit this run: {str(e).splitlines()[-1].strip()}") from None
-    t.history[:] = [row for row in t.history if row["epoch"] <= t.epoch]  # a row without its checkpoint does not count
 
 # %% ../nbs/05_train.ipynb #96b5acb1
 def _write_samples(t):
@@ -875,20 +913,32 @@ def _close(events):
         if events is not None: events.close()
     if _several() == 1: AcceleratorState._reset_state(True)
 
-# %% ../nbs/05_train.ipynb #f558d4a1
+# %% ../nbs/05_train.ipynb #91a9105c
 def _load_data(config, images, test_images, progress, run=None):
     "The training images and the held-out ones (None where the data has none)."
     progress = progress and os.environ.get("RANK", "0") == "0"
     wanted = dict(size=config.size, crop=config.crop, progress=progress)
     if images is None:
         images = load_images(config.data, "train", limit=config.limit, **wanted)
-        if test_images is None and has_split(config.data, "test"): test_images = load_images(config.data, "test", limit=2000, **wanted)
+        if test_images is None and has_split(config.data, "test"): test_images = load_images(config.data, "test", **wanted).sample(2000)
     if len(images) < config.batch_size * config.d_steps:
         raise InputError(f"a batch of {config.batch_size} images" + (f" times {config.d_steps} d_steps" if config.d_steps > 1 else "") +
                          f" is more than the {len(images)} images of {images.name}: choose a smaller batch_size")
-    if run is not None and len(images) != run.info["data"]["n"]:
-        raise InputError(f"{run.path} was trained on {run.info['data']['n']} images of {run.info['data']['name']}, but now there are {len(images)}")
+    if run is not None: check_images_of(run, images)
     return images, test_images
+
+# %% ../nbs/05_train.ipynb #c55b9f30
+def check_images_of(
+    run:Run,
+    images:ImageSet, # said to be those it was trained on
+) -> ImageSet: # the same
+    "An `InputError` if a run was trained on other images, as far as its config.json can tell."
+    data, shape = run.info["data"], run.info["model"]
+    was, now = ((d["name"], d["n"], size, channels) for d, size, channels in (
+        (data, shape["img_size"], shape["img_channels"]), (dict(name=images.name, n=len(images)), images.img_size, images.img_channels)))
+    def text(name, n, size, channels): return f"{n} images of {name or 'no name'}, {size}×{size} with {channels} channels"
+    if was != now: raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)}: give the images it was trained on")
+    return images
 
 # %% ../nbs/05_train.ipynb #f722462b
 def _describe(config, images, hooks):
@@ -1004,21 +1054,38 @@ def _open_for_more(path, epochs, hooks):
     run.config = with_defaults(check_config(dataclasses.replace(run.config, epochs=run.config.epochs if epochs is None else epochs)))
     return _lay_out(run), begun
 
-# %% ../nbs/05_train.ipynb #6672db4e
+# %% ../nbs/05_train.ipynb #97beee15
+def train_or_open(
+    config:TrainConfig,
+    path, # a run folder, there or not
+    **how, # images, test_images, on_epoch_end, progress: as in `train`
+) -> Run: # complete
+    "Begin this run, go on with it, or open it if it is complete."
+    path, wanted = Path(path), with_defaults(check_config(config))
+    if not (path/"config.json").exists(): return train(config, path, **how)
+    run = open_run(path)
+    unlike = [k for k, v in dataclasses.asdict(wanted).items() if k != "epochs" and getattr(run.config, k) != v and (k, v) != ("precision", "auto")]
+    if unlike: raise InputError(f"{path} was made with another {', '.join(unlike)}: choose another place, or remove it")
+    return run if len(run.history) >= wanted.epochs else resume(path, wanted.epochs, **how)
+
+# %% ../nbs/05_train.ipynb #0c8b9cb2
 def pack_run(
     run:Run,
     dest, # folder to make
     epochs:list[int]=None, # whose samples are kept; by default at most 12, evenly spread
 ) -> Run:
-    "A small copy of a run for reading: weights in float16, no optimiser state."
-    dest, epochs = Path(dest), epochs or run.epochs
-    if len(epochs) > 12: epochs = [epochs[round(i * (len(epochs) - 1) / 11)] for i in range(12)]
-    for folder in ("samples", "checkpoints"): (dest/folder).mkdir(parents=True)
+    "A small copy of a run for reading: weights in float16, curves for TensorBoard, no optimiser state."
+    dest, epochs = Path(dest), _at_most_12(epochs or run.epochs)
+    for folder in ("samples", "checkpoints", "events"): (dest/folder).mkdir(parents=True)
     for name in ("latents.safetensors", "history.csv", *(f"samples/epoch-{e:04d}.png" for e in epochs)):
         shutil.copyfile(run.path/name, dest/name)
-    for file in run.path.glob("checkpoints/*.safetensors"):
+    for i, file in enumerate(sorted(run.path.glob("events/*"))): shutil.copyfile(file, dest/f"events/events.out.tfevents.{i}")  # not the name of the machine
+    folder, packed = run.path/"checkpoints", set()
+    for file in (folder/"last.safetensors", folder/"best.safetensors", *sorted(folder.glob("epoch-*.safetensors"))):
+        if not file.exists() or (epoch := _epoch_in(file)) in packed: continue  # each epoch once
+        packed.add(epoch)
         parts = ("ema.",) if file.stem.startswith("epoch-") else ("ema.", "D.")
         kept = {k: v.half() if v.is_floating_point() else v for k, v in _read_tensors(file).items() if k.startswith(parts)}
-        with write_beside(dest/"checkpoints"/file.name) as part: save_file(kept, part)
+        with write_beside(dest/"checkpoints"/file.name) as part: save_file(kept, part, {"epoch": str(epoch)})
     write_json(dest/"config.json", run.info | dict(packed=True))
     return open_run(dest)

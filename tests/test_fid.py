@@ -4,6 +4,7 @@ Tests that need the Inception weights run where torch's hub folder holds them; t
 """
 import dataclasses
 import json
+import math
 import os
 import re
 import warnings
@@ -202,6 +203,14 @@ def test_kid_is_what_the_formula_says():
 def test_kid_does_not_depend_on_the_chunk():
     x, y = cloud(50), cloud(41, seed=1)
     for pair in ((x,), (x, y)): assert fid.kernel_mean(*pair, chunk=7) == pytest.approx(fid.kernel_mean(*pair), rel=1e-12)
+
+
+def test_the_error_of_kid_is_that_of_leaving_blocks_out():
+    real, fake = (x[torch.randperm(len(x), generator=seeded(0))] for x in (cloud(43), cloud(31, seed=1, shift=.3)))  # blocks of unlike sizes
+    def without(x, i): return torch.cat([part for j, part in enumerate(x.tensor_split(10)) if j != i])
+    moved = [[kid(without(real, i), fake) for i in range(10)], [kid(real, without(fake, i)) for i in range(10)]]
+    assert fid.kid_error(cloud(43), cloud(31, seed=1, shift=.3)) == pytest.approx(math.sqrt(9 * sum(np.var(values) for values in moved)), rel=1e-9)
+    with pytest.raises(InputError, match="at least 20"): fid.kid_error(cloud(43), cloud(19))
 
 
 def test_kid_equals_torch_fidelity_on_its_subsets():

@@ -10,8 +10,9 @@ from PIL import Image
 
 from gan_course import train as T
 from gan_course.core import InputError, seeded
-from gan_course.data import load_images
+from gan_course.data import ImageSet, load_images
 from gan_course.dcgan import build_model
+from gan_course.fid import evaluate
 from gan_course.losses import LOSSES, get_loss
 
 # flips, EMA and mixed precision on: what resume has to get right to the bit
@@ -183,21 +184,33 @@ def crashed(tmp_path, monkeypatch):
     return T.open_run(tmp_path / "r")
 
 
+def test_a_run_is_begun_continued_or_opened(tmp_path):
+    first = T.train_or_open(dataclasses.replace(TINY, precision="auto"), tmp_path / "r", progress=False)
+    begun = first.history
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(T, "_load_data", None)  # to open it needs no images
+        assert T.train_or_open(dataclasses.replace(TINY, precision="auto"), first.path).history == begun
+    longer = T.train_or_open(dataclasses.replace(TINY, precision="auto", epochs=4), first.path, progress=False)
+    assert longer.history[:3] == begun and len(longer.history) == longer.config.epochs == 4
+    with pytest.raises(InputError, match="another seed"): T.train_or_open(dataclasses.replace(TINY, precision="auto", seed=1), first.path)
+
+
 def test_a_crash_while_a_checkpoint_is_written_loses_nothing(whole, crashed):
-    assert len(crashed.history) == 2 and not list(crashed.path.rglob("*.part"))
+    assert len(T.read_history(crashed.path / "history.csv")) == 2 and len(crashed.history) == 1 and not list(crashed.path.rglob("*.part"))
     assert_same(T.resume(crashed.path, progress=False), whole)
 
 
-def test_events_carry_the_numbers_of_the_history(crashed):
+def test_events_carry_the_numbers_of_the_history(crashed, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = T.resume(crashed.path, progress=False)
-    events = EventAccumulator(str(run.path / "events"))
-    events.Reload()
-    for tag in ("d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_real_test", "d_acc_fake"):
-        seen = events.Scalars(tag)
-        assert [e.step for e in seen] == [1, 2, 3]  # each epoch once, though epoch 2 was written twice
-        assert [e.value for e in seen] == pytest.approx([row[tag] for row in run.history], rel=1e-6)
+    for opened in (run, T.pack_run(run, tmp_path / "packed")):
+        events = EventAccumulator(str(opened.path / "events"))
+        events.Reload()
+        for tag in ("d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_real_test", "d_acc_fake"):
+            seen = events.Scalars(tag)
+            assert [e.step for e in seen] == [1, 2, 3]  # each epoch once, though epoch 2 was written twice
+            assert [e.value for e in seen] == pytest.approx([row[tag] for row in run.history], rel=1e-6)
 
 
 def test_every_epoch_has_an_order_of_its_own_and_the_average_slows_down(tmp_path, monkeypatch):
@@ -218,6 +231,45 @@ def test_hooks_fill_the_row_and_the_best_is_kept(tmp_path):
     best, second = tensors(run, "best"), tensors(run, "epoch-0002")
     assert all(torch.equal(v, second[k]) for k, v in best.items())
     assert torch.equal(run.generator().layers[0].weight, run.generator(2).layers[0].weight)  # the best is the default
+
+
+def test_a_best_that_was_written_before_the_crash_knows_its_epoch(tmp_path, monkeypatch):
+    def save(content, path, *rest, tell=T.save_file):
+        if "last" in path.name and rest == ({"epoch": "2"},): raise OSError("no space left")
+        tell(content, path, *rest)
+    monkeypatch.setattr(T, "save_file", save)
+    with pytest.raises(InputError, match="no space left"): T.train(dataclasses.replace(TINY, keep_every=0), tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": 50. - t.epoch}], progress=False)
+    run = T.open_run(tmp_path / "r")
+    assert [row["epoch"] for row in run.history] == [1] and run.best_epoch == 1  # what counts
+    assert run.epoch_of("best") == run.epoch_of() == 2 and run.epoch_of("last") == 1 and run.kept == [1, 2]  # what the files are
+
+
+def test_a_run_on_images_of_ones_own_goes_on_with_these_only(tmp_path):
+    own = ImageSet(torch.randint(0, 256, (192, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)), name="noise")
+    config = dataclasses.replace(TINY, epochs=1, limit=192)
+    run = T.train(config, tmp_path / "r", images=own, progress=False)
+    with pytest.raises(InputError, match="trained on 192 images of noise.*these are 192 images of toy-birds"): T.resume(run.path, 2, progress=False)
+    with pytest.raises(InputError, match="trained on 192 images of noise"): evaluate(run, n_fake=50, extractor="small", progress=False)
+    assert len(T.resume(run.path, 2, images=own, progress=False).history) == 2
+
+
+@pytest.mark.parametrize("fid", [None, "x", {"n_fake": "a", "n_real": 1, "split": "s", "extractor": "e"}, {"extractor": 3}])
+def test_a_protocol_of_wrong_kinds_is_named(whole, tmp_path, fid):
+    place = T.pack_run(whole, tmp_path / "p").path
+    T.write_json(place / "config.json", T.open_run(place).info | dict(fid=fid))
+    with pytest.raises(InputError, match="fid is"): T.open_run(place)
+
+
+@pytest.mark.parametrize(("fids", "files"), [({1: 50., 3: 45.}, {"last", "epoch-0001", "epoch-0002"}), ({2: 40., 3: 45.}, {"last", "best", "epoch-0001"})])
+def test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name(tmp_path, fids, files):
+    config = dataclasses.replace(TINY, epochs=3, keep_every=1)
+    packed = T.pack_run(T.train(config, tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": fids.get(t.epoch)}], progress=False), tmp_path / "p")
+    assert {p.stem for p in packed.path.glob("checkpoints/*")} == files and packed.kept == [1, 2, 3]
+    def weights(which): return packed.generator(which).layers[0].weight
+    best = min(fids, key=fids.get)
+    assert packed.best_epoch == best and torch.equal(weights("best"), weights(best)) and torch.equal(weights("last"), weights(3))
+    assert torch.equal(weights(None), weights(best)) and len({weights(e).sum().item() for e in (1, 2, 3)}) == 3
+    packed.discriminator("best"), packed.discriminator(3)
 
 
 def test_the_best_is_written_before_the_epoch_counts(tmp_path, monkeypatch):
