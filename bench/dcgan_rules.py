@@ -9,7 +9,6 @@ nbs/data/dcgan_rules.json, the pictures (seed 0, the same latents in every row) 
 lesson 04 reads them; with other sizes than the lesson's, give --out another place.
 """
 import argparse
-import shutil
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from gan_course.core import image_grid, seeded
 from gan_course.data import SPECIES, read_birds, toy_birds
 from gan_course.dcgan import dcgan, register_model
 from gan_course.fid import evaluate
-from gan_course.train import Diverged, TrainConfig, generate, open_run, resume, train, write_json
+from gan_course.train import Diverged, TrainConfig, generate, open_run, train_or_open, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 N_FAKE, COLS = 2000, 12  # images judged of each run; pictures in a row
@@ -79,20 +78,12 @@ VARIANTS = {
 
 def run_one(name, seed, birds, settings, folder, bar):
     "Train (or go on, or find it done); the run, and whether it diverged."
-    path = folder/f"{name}-{seed}"
-    how = dict(images=birds, on_epoch_end=[lambda t, row: bar.update() and None], progress=False)
+    path, before = folder/f"{name}-{seed}", bar.n
     bar.set_description(f"{name} {seed}")
-    try:
-        if (path/"checkpoints/last.safetensors").exists():
-            bar.update(done := len(open_run(path).history))
-            return (resume(path, **how) if done < settings["epochs"] else open_run(path)), False
-        shutil.rmtree(path, ignore_errors=True)  # killed before there was anything to keep
-        config = TrainConfig(**dict(data="toy-birds", model=f"rules-{name}", loss="bce", seed=seed, samples=COLS, **settings) | VARIANTS[name].train)
-        return train(config, path, **how), False
-    except Diverged:
-        run = open_run(path)
-        bar.update(settings["epochs"] - len(run.history))
-        return run, True
+    config = TrainConfig(**dict(data="toy-birds", model=f"rules-{name}", loss="bce", seed=seed, samples=COLS, **settings) | VARIANTS[name].train)
+    try: return train_or_open(config, path, images=birds, on_epoch_end=[lambda t, row: bar.update() and None], progress=False), False
+    except Diverged: return open_run(path), True
+    finally: bar.update(before + settings["epochs"] - bar.n)
 
 
 def judge(run, diverged, real):
