@@ -927,15 +927,15 @@ def _load_data(config, images, test_images, progress, run=None):
     if run is not None: check_images_of(run, images)
     return images, test_images
 
-# %% ../nbs/05_train.ipynb #c55b9f30
+# %% ../nbs/05_train.ipynb #fcf06ec6
 def check_images_of(
     run:Run,
     images:ImageSet, # said to be those it was trained on
 ) -> ImageSet: # the same
     "An `InputError` if a run was trained on other images, as far as its config.json can tell."
     data, shape = run.info["data"], run.info["model"]
-    was, now = ((d["name"], d["n"], size, channels) for d, size, channels in (
-        (data, shape["img_size"], shape["img_channels"]), (dict(name=images.name, n=len(images)), images.img_size, images.img_channels)))
+    was = data["name"], data["n"], shape["img_size"], shape["img_channels"]
+    now = images.name, len(images), images.img_size, images.img_channels
     def text(name, n, size, channels): return f"{n} images of {name or 'no name'}, {size}×{size} with {channels} channels"
     if was != now: raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)}: give the images it was trained on")
     return images
@@ -1068,7 +1068,7 @@ def train_or_open(
     if unlike: raise InputError(f"{path} was made with another {', '.join(unlike)}: choose another place, or remove it")
     return run if len(run.history) >= wanted.epochs else resume(path, wanted.epochs, **how)
 
-# %% ../nbs/05_train.ipynb #0c8b9cb2
+# %% ../nbs/05_train.ipynb #b1476eb7
 def pack_run(
     run:Run,
     dest, # folder to make
@@ -1082,7 +1082,7 @@ def pack_run(
     for i, file in enumerate(sorted(run.path.glob("events/*"))): shutil.copyfile(file, dest/f"events/events.out.tfevents.{i}")  # not the name of the machine
     folder, packed = run.path/"checkpoints", set()
     for file in (folder/"last.safetensors", folder/"best.safetensors", *sorted(folder.glob("epoch-*.safetensors"))):
-        if not file.exists() or (epoch := _epoch_in(file)) in packed: continue  # each epoch once
+        if not file.exists() or (epoch := _epoch_in(file, file.stem)) in packed: continue  # each epoch once
         packed.add(epoch)
         parts = ("ema.",) if file.stem.startswith("epoch-") else ("ema.", "D.")
         kept = {k: v.half() if v.is_floating_point() else v for k, v in _read_tensors(file).items() if k.startswith(parts)}

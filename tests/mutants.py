@@ -76,7 +76,7 @@ MUTANTS = [
     train("    if unlike: raise", "    if False: raise", "test_a_run_is_begun_continued_or_opened"),
     train('files.setdefault("best", files[run.best_epoch])', "pass", "test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name"),
     train("files.setdefault(_epoch_in(files[name], otherwise), files[name])", "pass", "test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name"),
-    train("(epoch := _epoch_in(file)) in packed: continue", "(epoch := _epoch_in(file)) in (): continue", "test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name"),
+    train("(epoch := _epoch_in(file, file.stem)) in packed: continue", "(epoch := _epoch_in(file, file.stem)) in (): continue", "test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name"),
     train('row["fid"] < min(before, default=math.inf)', "True", "test_hooks_fill_the_row_and_the_best_is_kept"),
     train("if os.path.lexists(out) and not (", "if False and not (", "test_an_existing_folder_is_not_overwritten"),
     train("    if len(images) < config.batch_size * config.d_steps:", "    if False:", "test_bad_input_is_named"),
