@@ -610,6 +610,15 @@ def test_the_oracle(oracle_features):
     assert values["precision"] == pytest.approx(.679, abs=.003) and values["recall"] == pytest.approx(.699, abs=.003)
 
 
+@slow
+@needs_weights
+@needs_cifar10
+def test_all_training_against_all_test_images():
+    result = evaluate(load_images("cifar10", "test"), "cifar10")
+    print(result)
+    assert result.protocol["n_real"] == 50_000 and result.protocol["n_fake"] == 10_000 and result.values["fid"] == pytest.approx(3.15, abs=.02)
+
+
 def five_sets(n):
     cifar = load_images("cifar10", "test", limit=n)
     x = cifar.images.float() / 127.5 - 1
@@ -624,7 +633,7 @@ def five_sets(n):
 @needs_weights
 @needs_cifar10
 @pytest.mark.parametrize("name", ["noise", "blurred", "one class", "a GAN's", "grey"])
-def test_five_image_sets_equal_torch_fidelity(name, tmp_path, oracle_features):
+def test_five_image_sets_equal_torch_fidelity(name):
     import torch_fidelity
     n, real = 300, load_images("cifar10", "train", limit=300).images
     fake = five_sets(n)[name]
