@@ -1,8 +1,8 @@
 """The runs of the case study 20_birds: DCGAN on CUB-200-2011, two heads, single changes, and means against few images.
 
     python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about an hour of one core
-    python bench/birds.py claims     32×32, head gap, one change at a time: 300,000 images a run, some minutes of one core
-    python bench/birds.py few        32×32, head fc, means for small data sets, one at a time: likewise
+    python bench/birds.py claims     32×32, head gap, one change at a time: 150,000 images a run, some minutes of one core
+    python bench/birds.py few        32×32, head fc, means for small data sets, one at a time: 300,000 images a run
     python bench/birds.py heads claims few --tiny     everything at toy size, into a temporary folder: does the script work?
 
 Each writes nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of 2,000 images
@@ -76,7 +76,7 @@ def moving_both():
 SMALL_LR = T.with_defaults(SMALL).lr_d
 GROUPS = {
     "heads": {f"{head}-{seed}": dataclasses.replace(LARGE, head=head, seed=seed) for head in ("gap", "fc") for seed in (0, 1)},
-    "claims": {name: dataclasses.replace(SMALL, **dict(head="gap") | change) for name, change in {
+    "claims": {name: dataclasses.replace(SMALL, **dict(head="gap", epochs=100) | change) for name, change in {
         "gap": {}, "gap, seed 1": dict(seed=1), "fc": dict(head="fc"), "fc, seed 1": dict(head="fc", seed=1),
         "sum": dict(model="dcgan-sum"), "PyTorch's initial weights": dict(model="dcgan-torch-init"), "no batch norm in D": dict(model="dcgan-no-bn"),
         "lr of D × 4": dict(lr_d=4 * SMALL_LR), "lr of G × 4": dict(lr_g=4 * SMALL_LR), "whole photographs": dict(crop="whole"),
