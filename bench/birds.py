@@ -3,14 +3,17 @@
     python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about an hour of one core
     python bench/birds.py claims     32×32, head gap, one change at a time: 150,000 images a run, some minutes of one core
     python bench/birds.py few        32×32, head fc, means for small data sets, one at a time: 300,000 images a run
-    python bench/birds.py heads claims few --tiny     everything at toy size, into a temporary folder: does the script work?
+    python bench/birds.py heat       where the discriminators of the runs of `heads` look: some minutes
+    python bench/birds.py heads claims few heat --tiny    everything at toy size, into a temporary folder: does the script work?
 
-Each writes nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of 2,000 images
+The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of 2,000 images
 of the generator's average against the training images. A run that is complete is not done again, one that was interrupted
-goes on, and a measured one is not measured again. Two runs at once, a core each, finish sooner than one after the other (--jobs).
+goes on, and a measured one is not measured again. `heat` takes the held-out images with their boxes: birds_heat.json has
+the shares by run, epoch, layer and method, birds_heat.csv those of every image for the last epoch of seed 0. Two runs at once, a core each, finish sooner than one after the other (--jobs).
 """
 import argparse
 import concurrent.futures
+import csv
 import dataclasses
 import functools
 import json
@@ -27,6 +30,7 @@ from gan_course.core import write_beside
 from gan_course.data import load_images
 from gan_course.dcgan import Discriminator, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid_error, real_stats
+from gan_course.gradcam import METHODS, explain, heat_share
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=200, precision="bf16", samples=16)  # 200 · 1,500 images
@@ -112,9 +116,32 @@ def done(job, runs, n):
     return row
 
 
+def heat(runs, out):
+    "Shares of the heat inside the boxes: by run, epoch, layer and method; and image by image."
+    rows, images = [], []
+    for folder in sorted(p.parent for p in (runs/"heads").glob("*/config.json")):
+        run = T.open_run(folder)
+        data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop)
+        for epoch in run.kept:
+            seen = explain(run, data, limit=len(data), weights=epoch)
+            rows += [dict(head=run.config.head, seed=run.config.seed, epoch=epoch) | {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in seen.rows()]
+            print(f"{folder.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
+        if run.config.seed == 0:
+            shares = {(layer, m): heat_share(seen.heat[layer][m], data.boxes) for layer in seen.layers for m in METHODS}
+            area = next(iter(shares.values())).area
+            images += [dict(head=run.config.head, image=i, area=f"{area[i]:.3f}") | {f"{layer} {m}": f"{x.heat[i]:.3f}" for (layer, m), x in shares.items()}
+                       for i in range(len(data))]
+    (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=f"{len(data)} held-out images, boxes, verdict \"fake\"", rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
+    with open(out/"birds_heat.csv", "w", newline="") as f:
+        writer = csv.DictWriter(f, images[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(images)
+    print(f"{len(rows)} rows in {out/'birds_heat.json'}, {len(images)} in {out/'birds_heat.csv'}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="+", choices=GROUPS)
+    parser.add_argument("groups", nargs="+", choices=[*GROUPS, "heat"])
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--runs", type=Path, default=ROOT/"_runs/birds")
@@ -125,6 +152,9 @@ if __name__ == "__main__":
     if o.tiny: o.out = o.runs
     threads = max(1, os.cpu_count() // o.jobs)
     for group in o.groups:
+        if group == "heat":
+            heat(o.runs, o.out)
+            continue
         plan = [(group, name, dataclasses.replace(config, **smaller)) for name, config in GROUPS[group].items()]
         # a process for each run, because one of them changes a function for all that come after it
         with concurrent.futures.ProcessPoolExecutor(o.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
