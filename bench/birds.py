@@ -65,7 +65,7 @@ for name, build in (("dcgan-sum", summing), ("dcgan-torch-init", torch_init), ("
 
 
 def moving_both():
-    "A step of G that forgets to freeze D: the same optimiser moves the weights of both, so that both lower G's loss."
+    "A step of G that forgets to freeze D: Adam with the settings of G's moves D's weights too, so that both lower G's loss."
     optimisers = {}
     def step(D, opt_g, fake, loss, real=None, backward=torch.Tensor.backward, view=None):
         opt_d = optimisers.setdefault(id(D), torch.optim.Adam(D.parameters(), SMALL_LR, (.5, .999)))

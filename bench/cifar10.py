@@ -6,7 +6,7 @@
                                                          of the run that `gan-course train --recipe cifar10-dcgan` made
 
 Against the 50,000 training images. 10,000 images take about nine minutes on two cores, the training images half an hour once.
-What stands in the file already is not measured again; --again measures it.
+What stands in the file already is not measured again: remove its line to measure it anew.
 """
 import argparse
 import json
@@ -26,7 +26,6 @@ if __name__ == "__main__":
     parser.add_argument("--n", type=int, default=10_000, help="generated images; above 10,000 of the best generator only")
     parser.add_argument("--plain", type=Path, help="a run that is not packed")
     parser.add_argument("--only", nargs="+", default=READY, help="names of ready runs")
-    parser.add_argument("--again", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)
     o = parser.parse_args()
     if o.plain:
@@ -35,9 +34,8 @@ if __name__ == "__main__":
     else: jobs = [(name, ready_run(name), e) for name in o.only for e in (ready_run(name).kept if o.n <= 10_000 else [ready_run(name).best_epoch])]
     rows = json.loads(o.out.read_text()) if o.out.exists() else []
     for name, what, epoch in jobs:
-        if not o.again and any((r["run"], r["epoch"], r["n_fake"]) == (name, epoch, o.n) for r in rows): continue
+        if any((r["run"], r["epoch"], r["n_fake"]) == (name, epoch, o.n) for r in rows): continue
         result = evaluate(what, "cifar10", n_fake=o.n, weights=epoch if isinstance(what, Run) else None)
-        rows = [r for r in rows if (r["run"], r["epoch"], r["n_fake"]) != (name, epoch, o.n)]
         rows.append(dict(run=name, epoch=epoch, n_fake=o.n, n_real=result.protocol["n_real"], **{k: round(v, 6) for k, v in result.values.items()}))
         rows.sort(key=lambda r: (r["run"], r["n_fake"], r["epoch"]))
         with write_beside(o.out) as part: part.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")

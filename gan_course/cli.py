@@ -238,13 +238,14 @@ def sample(args: list[str]) -> None:
     from PIL import Image
 
     from gan_course.core import InputError, image_grid, seeded
+    from gan_course.data import SUFFIXES
     from gan_course.train import generate
 
     if o.n < 1 or o.cols < 1: raise InputError(f"--n and --cols have to be at least 1, not {o.n} and {o.cols}")
     run = find_run(o.run)
     out = o.out or Path(f"{run.path.name}-samples.png")
     one = out.suffix.lower() == ".png"
-    if not one and (out.suffix or out.is_file()): raise InputError(f"--out is {out}: give the name of a .png file for one picture, or of a folder for single images")
+    if not one and (out.suffix.lower() in SUFFIXES or out.is_file()): raise InputError(f"--out is {out}: give the name of a .png file for one picture, or of a folder for single images")
     if not one and out.is_dir() and any(out.iterdir()): raise InputError(f"{out} is not empty: choose another folder with --out, so that old and new images do not mix")
     G = run.generator(as_weights(o.weights))
     images = generate(G, torch.randn(o.n, G.latent_dim, generator=seeded(o.seed)))
