@@ -100,13 +100,14 @@ def init_weights(
         if getattr(m, "bias", None) is not None: m.bias.zero_()
     return model
 
-# %% ../nbs/04_dcgan.ipynb #014b0e4d
-MODELS = {"dcgan": "gan_course.dcgan:dcgan", "dcgan-sn": "gan_course.sagan:dcgan_sn", "sagan": "gan_course.sagan:sagan", "sngan": "gan_course.sagan:sngan"}  # name → "module:function", imported when asked for
+# %% ../nbs/04_dcgan.ipynb #e1309bc2
+MODELS = {"dcgan": "gan_course.dcgan:dcgan", "dcgan-sn": "gan_course.sagan:dcgan_sn", "sagan": "gan_course.sagan:sagan",
+          "sagan-bn": "gan_course.sagan:sagan_bn", "sngan": "gan_course.sagan:sngan", "sngan-bn": "gan_course.sagan:sngan_bn"}  # name → "module:function", imported when asked for
 
-# %% ../nbs/04_dcgan.ipynb #7d68171e
+# %% ../nbs/04_dcgan.ipynb #652db2b5
 MODEL_DEFAULTS = {  # name → what training takes unless told otherwise
     "dcgan": dict(loss="bce", lr_g=2e-4, lr_d=2e-4, beta1=.5),
-    "sagan": dict(loss="hinge", lr_g=2e-4, lr_d=2e-4, beta1=.5), "sngan": dict(loss="hinge", lr_g=2e-4, lr_d=2e-4, beta1=.5)}
+    **dict.fromkeys(("sagan", "sagan-bn", "sngan", "sngan-bn"), dict(loss="hinge", lr_g=2e-4, lr_d=2e-4, beta1=.5))}
 
 # %% ../nbs/04_dcgan.ipynb #d2e02e95
 def dcgan(

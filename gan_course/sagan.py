@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['EXPLICIT_BELOW', 'normalised', 'receptive_field', 'plot_fields', 'SelfAttention2d', 'SNGenerator', 'SNDiscriminator',
-           'sagan', 'sngan', 'dcgan_sn', 'attention_maps', 'plot_attention']
+           'sagan', 'sngan', 'dcgan_sn', 'sagan_bn', 'sngan_bn', 'attention_maps', 'plot_attention']
 
-# %% ../nbs/06_sagan.ipynb #1c04b2b1
+# %% ../nbs/06_sagan.ipynb #d528610d
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .core import InputError, new_figure, to_uint8
-from .dcgan import SIZES, dcgan
+from .dcgan import SIZES, dcgan, init_weights
 
 # %% ../nbs/06_sagan.ipynb #d650e32b
 def normalised(
@@ -192,6 +194,31 @@ def dcgan_sn(
         if isinstance(layer, nn.Conv2d|nn.Linear): normalised(layer)
     D.own_init = True
     return G, D
+
+# %% ../nbs/06_sagan.ipynb #64577cb8
+def sagan_bn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+    attention:int|None=16, # side of the feature map that gets the block, in both networks; None: no block
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model sagan-bn`: DCGAN with self-attention in both networks, and spectral norm on the convolutions of its discriminator."
+    _check(img_size, attention)
+    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
+    init_weights(G, torch.default_generator)  # as DCGAN's; the block has weights of its own
+    for layer in D.features:
+        if isinstance(layer, nn.Conv2d): normalised(layer)
+    if attention is not None:
+        up, down = int(math.log2(attention // 4)), int(math.log2(img_size // attention))  # doublings from 4×4, halvings from the image
+        G.layers.insert(3 * (up + 1), SelfAttention2d(base_channels * img_size // 8 >> up))  # behind convolution, batch norm, ReLU
+        D.features.insert(3 * down - 1, SelfAttention2d(base_channels << down - 1))  # D's first convolution has no batch norm
+    G.own_init = D.own_init = True
+    return G, D
+
+# %% ../nbs/06_sagan.ipynb #bde654b9
+def sngan_bn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model sngan-bn`: `sagan_bn` without its attention blocks."
+    return sagan_bn(img_size, img_channels, latent_dim, base_channels, head, None)
 
 # %% ../nbs/06_sagan.ipynb #65517770
 @torch.no_grad()

@@ -133,7 +133,7 @@ def generate(
     try: return torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
     finally: G.train(mode)
 
-# %% ../nbs/05_train.ipynb #1f6ce157
+# %% ../nbs/05_train.ipynb #aaeb24ea
 @dataclass
 class TrainConfig:
     "Everything that is needed to do a run again."
@@ -141,7 +141,7 @@ class TrainConfig:
     size:int|None = None # height and width of the images; by default what the data set comes in
     crop:str = "box" # cub200: "box" cuts the bird out, "whole" takes the photograph
     limit:int|None = None # take only the first so many images
-    model:str = "dcgan" # which pair of networks: dcgan, dcgan-sn (D with spectral norm), sngan, sagan
+    model:str = "dcgan" # which pair of networks: dcgan, dcgan-sn (D with spectral norm), sngan, sagan; sngan-bn, sagan-bn (D with batch norm)
     head:str = "fc" # of the discriminator: "fc" (flattened, then linear) or "gap" (global average pooling)
     base_channels:int = 64 # width of the networks (papers: ngf, ndf)
     latent_dim:int = 100 # length of the latent (papers: nz)

@@ -87,6 +87,33 @@ def test_dcgan_sn_is_dcgan_with_every_layer_of_d_normalised(head):
     assert not unequal(D.state_dict(), again.state_dict())
 
 
+@pytest.mark.parametrize("size, attention", [(32, 16), (32, 4), (64, 32), (64, 8)])
+def test_sagan_bn_is_dcgan_with_the_block_and_normalised_convolutions(size, attention):
+    with torch.random.fork_rng(): pair = sagan.sagan_bn(size, 3, 20, 8, "fc", attention)
+    plain = build_model("dcgan", img_size=size, latent_dim=20, base_channels=8)
+    x, z = torch.randn(4, 3, size, size, generator=seeded(0)), torch.randn(4, 20, generator=seeded(1))
+    for net, layers, twin, twins, given in ((pair[0], pair[0].layers, plain[0], plain[0].layers, z), (pair[1], pair[1].features, plain[1], plain[1].features, x)):
+        seen, rest = [], [m for m in layers if not isinstance(m, SelfAttention2d)]
+        hook, = [m.register_forward_hook(lambda m, i, o: seen.append(o.shape[2:])) for m in layers if isinstance(m, SelfAttention2d)]
+        made = net.eval()(given)
+        assert seen == [(attention, attention)]
+        with torch.no_grad():
+            for m, t in zip(rest, twins, strict=True):
+                assert type(t) in type(m).__mro__ and hasattr(m, "parametrizations") == isinstance(m, nn.Conv2d)
+                for name, value in t.named_parameters(): value.copy_(getattr(m, name))
+            if net is pair[1]: twin.head.load_state_dict(net.head.state_dict())
+        assert torch.equal(made, twin.eval()(given))  # at gamma 0 the block passes its input on
+    assert all(abs(w.std() - .02) < .005 for n, w in pair[0].named_parameters() if "weight" in n and w.numel() > 2000 and "parametrizations" not in n)
+
+
+def test_sagan_bn_by_name():
+    one, same = build_model("sagan-bn", seed=3, base_channels=8, head="gap"), build_model("sagan-bn", seed=3, base_channels=8, head="gap")
+    for a, b in zip(one, same): assert not unequal(a.state_dict(), b.state_dict())
+    assert MODEL_DEFAULTS["sagan-bn"]["loss"] == "hinge" and one[1].head.in_features == 8 * 4
+    assert not any(isinstance(m, SelfAttention2d) for net in build_model("sngan-bn", base_channels=4) for m in net.modules())
+    with pytest.raises(InputError, match="attention can be at 4, 8, 16"): sagan.sagan_bn(32, 3, 20, 8, "fc", 12)
+
+
 def test_sigma_is_differentiable_and_u_and_v_are_not():
     layer = normalised(nn.Conv2d(8, 16, 3, bias=False))
     layer(torch.randn(1, 8, 5, 5, generator=seeded(0))).square().sum().backward()
