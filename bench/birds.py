@@ -9,7 +9,8 @@
 The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of 2,000 images
 of the generator's average against the training images. A run that is complete is not done again, one that was interrupted
 goes on, and a measured one is not measured again. `heat` takes the held-out images with their boxes: birds_heat.json has
-the shares by run, epoch, layer and method, birds_heat.csv those of every image for the last epoch of seed 0. Two runs at once, a core each, finish sooner than one after the other (--jobs).
+the shares by run, epoch, layer and method, birds_heat.csv those of every image for the last epoch of seed 0. Two runs at once,
+a core each, finish sooner than one after the other (--jobs).
 """
 import argparse
 import concurrent.futures
