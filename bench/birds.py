@@ -3,7 +3,7 @@
     python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about an hour of one core
     python bench/birds.py claims     32×32, head gap, one change at a time: 150,000 images a run, some minutes of one core
     python bench/birds.py few        32×32, head fc, means for small data sets, one at a time: 300,000 images a run
-    python bench/birds.py heat       where the discriminators of the runs of `heads` look: some minutes
+    python bench/birds.py heat       where the discriminators of the runs of `heads` look, and that of whole photographs: some minutes
     python bench/birds.py heads claims few heat --tiny    everything at toy size, into a temporary folder: does the script work?
 
 The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of 2,000 images
@@ -35,7 +35,7 @@ from gan_course.gradcam import METHODS, explain, heat_share
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=200, precision="bf16", samples=16)  # 200 · 1,500 images
-LARGE = dataclasses.replace(SMALL, size=64, epochs=394, samples=64, keep_every=100)
+LARGE = dataclasses.replace(SMALL, size=64, epochs=394, samples=64, keep_every=50)
 UNFROZEN = "d-not-frozen"  # the one change that is no setting: see `moving_both`
 
 
@@ -120,21 +120,21 @@ def done(job, runs, n):
 def heat(runs, out):
     "Shares of the heat inside the boxes: by run, epoch, layer and method; and image by image."
     rows, images = [], []
-    for folder in sorted(p.parent for p in (runs/"heads").glob("*/config.json")):
+    for folder in [*sorted(p.parent for p in (runs/"heads").glob("*/config.json")), runs/"claims"/"whole-photographs"]:
         run = T.open_run(folder)
+        about = dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")}
         data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop)
         for epoch in run.kept:
             seen = explain(run, data, limit=len(data), weights=epoch)
-            rows += [dict(head=run.config.head, seed=run.config.seed, epoch=epoch) | {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in seen.rows()]
+            rows += [about | dict(epoch=epoch, places=row.pop("size")) | {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in seen.rows()]
             print(f"{folder.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
         if run.config.seed == 0:
-            shares = {(layer, m): heat_share(seen.heat[layer][m], data.boxes) for layer in seen.layers for m in METHODS}
+            shares = {f"{h}×{w} {m}": heat_share(seen.heat[layer][m], data.boxes) for layer, (_, h, w) in seen.layers.items() for m in METHODS}
             area = next(iter(shares.values())).area
-            images += [dict(head=run.config.head, image=i, area=f"{area[i]:.3f}") | {f"{layer} {m}": f"{x.heat[i]:.3f}" for (layer, m), x in shares.items()}
-                       for i in range(len(data))]
+            images += [dict(run=folder.name, image=i, area=f"{area[i]:.3f}") | {k: f"{x.heat[i]:.3f}" for k, x in shares.items()} for i in range(len(data))]
     (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=f"{len(data)} held-out images, boxes, verdict \"fake\"", rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
-    with open(out/"birds_heat.csv", "w", newline="") as f:
-        writer = csv.DictWriter(f, images[0], lineterminator="\n")
+    with open(out/"birds_heat.csv", "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, dict.fromkeys(k for row in images for k in row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(images)
     print(f"{len(rows)} rows in {out/'birds_heat.json'}, {len(images)} in {out/'birds_heat.csv'}")

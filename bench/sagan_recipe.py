@@ -76,7 +76,6 @@ VARIANTS = {
     "… and a free head": (dict(g_norm=False, batch_norm=True, free=True), {}),
     "… the same, attention at 8×8": (dict(g_norm=False, batch_norm=True, free=True, attention=8), {}),
     "… and DCGAN's head (sagan-bn)": (sagan_bn, {}),
-    "sagan-bn without attention (sngan-bn)": (functools.partial(sagan_bn, attention=None), {}),
     "dcgan": (None, dict(model="dcgan", loss="bce")),
 }
 
