@@ -184,23 +184,25 @@ def sngan(
     "The pair of `--model sngan`: SAGAN's networks without their attention blocks."
     return sagan(img_size, img_channels, latent_dim, base_channels, head, None)
 
-# %% ../nbs/06_sagan.ipynb #cc447253
+# %% ../nbs/06_sagan.ipynb #e76b4f33
 def dcgan_sn(
     img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
 ) -> tuple[nn.Module, nn.Module]:
-    "The pair of `--model dcgan-sn`: DCGAN whose discriminator has spectral norm on every layer with weights."
+    "The pair of `--model dcgan-sn`: DCGAN with spectral norm in place of batch norm in its discriminator (Miyato et al. 2018)."
     G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
+    D.features = nn.Sequential(*(layer for layer in D.features if not isinstance(layer, nn.BatchNorm2d)))
     for layer in list(D.modules()):
+        if isinstance(layer, nn.Conv2d): layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
         if isinstance(layer, nn.Conv2d|nn.Linear): normalised(layer)
     D.own_init = True
     return G, D
 
-# %% ../nbs/06_sagan.ipynb #64577cb8
+# %% ../nbs/06_sagan.ipynb #5734b8fa
 def sagan_bn(
     img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
     attention:int|None=16, # side of the feature map that gets the block, in both networks; None: no block
 ) -> tuple[nn.Module, nn.Module]:
-    "The pair of `--model sagan-bn`: DCGAN with self-attention in both networks, and spectral norm on the convolutions of its discriminator."
+    "The pair of `--model sagan-bn`: DCGAN with self-attention in both networks and spectral norm on the convolutions of its discriminator, whose batch norm stays."
     _check(img_size, attention)
     G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
     init_weights(G, torch.default_generator)  # as DCGAN's; the block has weights of its own

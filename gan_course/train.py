@@ -133,7 +133,7 @@ def generate(
     try: return torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
     finally: G.train(mode)
 
-# %% ../nbs/05_train.ipynb #aaeb24ea
+# %% ../nbs/05_train.ipynb #e28b1936
 @dataclass
 class TrainConfig:
     "Everything that is needed to do a run again."
@@ -141,7 +141,7 @@ class TrainConfig:
     size:int|None = None # height and width of the images; by default what the data set comes in
     crop:str = "box" # cub200: "box" cuts the bird out, "whole" takes the photograph
     limit:int|None = None # take only the first so many images
-    model:str = "dcgan" # which pair of networks: dcgan, dcgan-sn (D with spectral norm), sngan, sagan; sngan-bn, sagan-bn (D with batch norm)
+    model:str = "dcgan" # which pair of networks: dcgan, dcgan-sn (D with spectral norm in place of batch norm), sngan, sagan; sngan-bn, sagan-bn (D with batch norm)
     head:str = "fc" # of the discriminator: "fc" (flattened, then linear) or "gap" (global average pooling)
     base_channels:int = 64 # width of the networks (papers: ngf, ndf)
     latent_dim:int = 100 # length of the latent (papers: nz)
@@ -731,7 +731,7 @@ def accuracy_on_real(
 # %% ../nbs/05_train.ipynb #0fbc360d
 LOOKS = 20  # held-out batches an epoch
 
-# %% ../nbs/05_train.ipynb #bb4edf90
+# %% ../nbs/05_train.ipynb #f03ef39d
 def run_epoch(
     t:Training,
     bar=None, # a tqdm bar, moved by one each step
@@ -742,8 +742,8 @@ def run_epoch(
     backward_d, backward_g, view = _backward(t.accelerator, t.D), _backward(t.accelerator, t.G), _view(c, g, share)
     batches = epoch_batches(len(t.images), c.batch_size, g)
     updates = t.epoch * (len(batches) // c.d_steps)  # of G, so far
-    held_out = t.test_images.images.split(c.batch_size) if t.test_images is not None else ()
-    held_out, pause = [x for x in held_out if len(x) == c.batch_size], -(-len(batches) // LOOKS)
+    held_out = epoch_batches(len(t.test_images), c.batch_size, seeded(c.seed, t.epoch + 1, 1)) if t.test_images is not None else ()
+    pause = -(-len(batches) // LOOKS)
     sums, counts = {}, {}
     t.G.train(), t.D.train()
     for step, indices in enumerate(batches, 1):
@@ -756,9 +756,8 @@ def run_epoch(
             stats |= g_step(t.D, t.opt_g, fake, loss, real, backward_g, view)
             ema_update(t.ema, t.G, ema_decay(c.ema, updates))
             updates += 1
-        if held_out and step % pause == 0:
-            x = held_out[step // pause % len(held_out)]
-            x = real_batch(x, torch.arange(len(x)), g, False, real.device, share)
+        if len(held_out) and step % pause == 0:
+            x = real_batch(t.test_images.images, held_out[step // pause % len(held_out)], g, False, real.device, share)
             stats["d_acc_real_test"] = accuracy_on_real(t.D, view(x) if view else x, loss.watershed)
         for k, v in stats.items(): sums[k], counts[k] = sums.get(k, 0) + v, counts.get(k, 0) + 1
         if bar is not None: _show_progress(t, bar, step, len(batches), stats)

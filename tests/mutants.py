@@ -49,7 +49,10 @@ MUTANTS = [
     train("    G.eval()\n    try: return", "    try: return", "test_generate_restores_the_mode_and_moves_nothing"),
     train('("ema.",) if file.stem.startswith("epoch-") else ("ema.", "D.")', '("ema.", "D.")', "test_pack_keeps_what_readers_need"),
     sagan("F.max_pool2d(self.key(x), 2)", "F.avg_pool2d(self.key(x), 2)", "test_the_map_is_over_pooled_sources_and_each_row_sums_to_one"),
-    sagan("isinstance(layer, nn.Conv2d|nn.Linear): normalised", "isinstance(layer, nn.Linear): normalised", "test_dcgan_sn_is_dcgan_with_every_layer_of_d_normalised"),
+    sagan("isinstance(layer, nn.Conv2d|nn.Linear): normalised", "isinstance(layer, nn.Linear): normalised", "test_dcgan_sn_is_dcgan_with_spectral_norm_in_place_of_batch_norm_in_d"),
+    sagan("for layer in D.features if not isinstance(layer, nn.BatchNorm2d)", "for layer in D.features", "test_dcgan_sn_is_dcgan_with_spectral_norm_in_place_of_batch_norm_in_d"),
+    sagan("        if isinstance(layer, nn.Conv2d): layer.bias = nn.Parameter(torch.zeros(layer.out_channels))\n", "", "test_dcgan_sn_is_dcgan_with_spectral_norm_in_place_of_batch_norm_in_d"),
+    train("seeded(c.seed, t.epoch + 1, 1)) if t.test_images", "seeded(c.seed, 1, 1)) if t.test_images", "test_held_out_batches_are_drawn_anew_from_all_over_the_set"),
     train('config.augment.split(",") if config.augment else ()', 'filter(None, config.augment.split(","))', "test_bad_input_is_named"),
     Mutant("gan_course/cli.py", 'recipe["train"] | fid_options(recipe.get("fid", {}))', 'recipe["train"]', "tests/test_cli.py::test_a_recipe_brings_the_protocol_of_its_fid"),
     # few images

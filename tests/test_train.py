@@ -119,6 +119,14 @@ def test_a_run_augments_every_batch_with_numbers_of_its_own(tmp_path, monkeypatc
     assert len({u.sum().item() for u in drawn}) == len(drawn) and all(((0 <= u) & (u < 1)).all() for u in drawn)
 
 
+def test_held_out_batches_are_drawn_anew_from_all_over_the_set(tmp_path, monkeypatch):
+    seen, images = [], torch.arange(64, dtype=torch.uint8)[:, None, None, None].expand(64, 3, 32, 32)  # sorted, as many sets are by class
+    monkeypatch.setattr(T, "accuracy_on_real", lambda D, real, watershed: (seen.append((real[:, 0, 0, 0] * 127.5 + 127.5).round()), torch.tensor(0.))[1])
+    T.train(dataclasses.replace(TINY, epochs=2), tmp_path / "r", test_images=ImageSet(images, name="toy-birds", split="test"), progress=False)
+    assert all(x.unique().numel() == TINY.batch_size and x.max() - x.min() >= TINY.batch_size for x in seen)
+    assert len(torch.stack(seen).sort(1).values.unique(dim=0)) == 4  # two batches an epoch
+
+
 def test_each_step_begins_without_gradients(players):
     G, D, z, real = players
     opt_d, opt_g = (torch.optim.SGD(net.parameters(), lr=0.) for net in (D, G))
