@@ -67,15 +67,15 @@ def variant(img_size, img_channels, latent_dim, base_channels, head, g_norm=True
 VARIANTS = {
     "sagan": (None, {}),
     "sagan, twice the rates": (None, dict(lr_g=4e-4, lr_d=4e-4)),
-    "… and two steps of D, 7 epochs": (None, dict(lr_g=4e-4, lr_d=4e-4, d_steps=2, epochs=7)),
+    "sagan, twice the rates, two steps of D, 7 epochs": (None, dict(lr_g=4e-4, lr_d=4e-4, d_steps=2, epochs=7)),
     "sagan, five times D's rate": (None, dict(lr_d=1e-3)),
     "sagan, logits × 8": (dict(factor=8), {}),
     "sagan, flattened head": (dict(flat=True), {}),
-    "G without spectral norm": (dict(g_norm=False), {}),
-    "… and batch norm in D": (dict(g_norm=False, batch_norm=True), {}),
-    "… and a free head": (dict(g_norm=False, batch_norm=True, free=True), {}),
-    "… the same, attention at 8×8": (dict(g_norm=False, batch_norm=True, free=True, attention=8), {}),
-    "… and DCGAN's head (sagan-bn)": (sagan_bn, {}),
+    "1: G without spectral norm": (dict(g_norm=False), {}),
+    "2: 1 and batch norm in D": (dict(g_norm=False, batch_norm=True), {}),
+    "3: 2 and a last layer without spectral norm": (dict(g_norm=False, batch_norm=True, free=True), {}),
+    "3 with attention at 8×8": (dict(g_norm=False, batch_norm=True, free=True, attention=8), {}),
+    "4: 3 with DCGAN's head and initial weights (sagan-bn)": (sagan_bn, {}),
     "dcgan": (None, dict(model="dcgan", loss="bce")),
 }
 
