@@ -8,15 +8,19 @@
                                             `gan-course train --recipe cifar10-dcgan` made
 
 Against the 50,000 training images. 10,000 images take about nine minutes on two cores, the training images half an hour once.
-What stands in the file already is not measured again: remove its line to measure it anew.
+What stands in the file already is not measured again, and what was interrupted goes on: statistics of every 10,000 images are kept
+in the user's cache.
 """
 import argparse
 import json
 from pathlib import Path
 
-from gan_course import load_images, open_run, ready_run
-from gan_course.core import write_beside
-from gan_course.fid import FeatureStats, compare, from_generator, gather, real_stats
+import torch
+
+from gan_course import generate, load_images, open_run, ready_run
+from gan_course.core import seeded, write_beside
+from gan_course.data import data_root
+from gan_course.fid import FeatureStats, Source, compare, gather, real_stats
 
 OUT = Path(__file__).resolve().parents[1]/"nbs/data/cifar10_fid.json"
 READY = ("cifar10-dcgan", "cifar10-sagan")
@@ -26,16 +30,27 @@ FEW, MANY = 10_000, 50_000
 def measured(out): return json.loads(out.read_text()) if out.exists() else []
 
 
+def in_parts(name, epoch, G, n):
+    "The images that `gan-course evaluate` makes from seed 0, in parts of which each is kept as it is done: statistics of the first part, then of all."
+    z = torch.randn(n, G.latent_dim, generator=seeded(0, 7)).split(FEW)  # as `from_generator` draws them
+    fake = FeatureStats("inception", keep=FEW)
+    for i, part in enumerate(z):
+        file = data_root()/"cache"/f"{name}-{epoch}-{i}.safetensors"
+        if not file.exists():
+            source = Source(f"{name}, epoch {epoch}, part {i + 1} of {len(z)}", len(part), lambda size: (generate(G, x) for x in part.split(size)), "32×32")
+            gather(source, keep=FEW if i == 0 else 0).save(file)
+        fake.merge(FeatureStats.load(file))
+        if i in (0, len(z) - 1): yield fake
+
+
 def measure(name, epoch, G, n, out):
-    "The row of `n` images of G, and that of the first 10,000 of them: `gan-course fid` makes the same images from the same seed."
-    counts = sorted({FEW, n})
-    if all(any((r["run"], r["epoch"], r["n_fake"]) == (name, epoch, c) for r in measured(out)) for c in counts): return
+    "The row of `n` images of G, and that of the first 10,000 of them."
+    def known(row): return (row["run"], row["epoch"], row["n_fake"])
+    if {(name, epoch, FEW), (name, epoch, n)} <= {known(row) for row in measured(out)}: return
     real = real_stats(load_images("cifar10"))
-    fake = gather(from_generator(G, n, name=f"{name}, epoch {epoch}"), keep=FEW)
-    for c in counts:
-        values = compare(fake if c == n else FeatureStats(fake.extractor).update(fake.features[:c]), real)
-        row = dict(run=name, epoch=epoch, n_fake=c, n_real=real.n, **{k: round(v, 6) for k, v in values.items()})
-        rows = sorted([*measured(out), row], key=lambda r: (r["run"], r["n_fake"], r["epoch"]))
+    for fake in in_parts(name, epoch, G, n):
+        row = dict(run=name, epoch=epoch, n_fake=fake.n, n_real=real.n, **{k: round(v, 6) for k, v in compare(fake, real).items()})
+        rows = sorted([*(r for r in measured(out) if known(r) != known(row)), row], key=lambda r: (r["run"], r["n_fake"], r["epoch"]))
         with write_beside(out) as part: part.write_text("[\n" + ",\n".join(" " + json.dumps(r) for r in rows) + "\n]\n")
         print(row, flush=True)
 
