@@ -20,7 +20,7 @@ import torch
 from gan_course import generate, load_images, open_run, ready_run
 from gan_course.core import seeded, write_beside
 from gan_course.data import data_root
-from gan_course.fid import FeatureStats, Source, compare, gather, real_stats
+from gan_course.fid import FeatureStats, Source, compare, digest, gather, real_stats
 
 OUT = Path(__file__).resolve().parents[1]/"nbs/data/cifar10_fid.json"
 READY = ("cifar10-dcgan", "cifar10-sagan")
@@ -33,9 +33,9 @@ def measured(out): return json.loads(out.read_text()) if out.exists() else []
 def in_parts(name, epoch, G, n):
     "The images that `gan-course evaluate` makes from seed 0, in parts of which each is kept as it is done: statistics of the first part, then of all."
     z = torch.randn(n, G.latent_dim, generator=seeded(0, 7)).split(FEW)  # as `from_generator` draws them
-    fake = FeatureStats("inception", keep=FEW)
+    fake, weights = FeatureStats("inception", keep=FEW), digest(torch.cat([v.flatten().float() for v in G.state_dict().values()]))  # other weights, other images
     for i, part in enumerate(z):
-        file = data_root()/"cache"/f"{name}-{epoch}-{i}.safetensors"
+        file = data_root()/"cache"/f"{name}-{epoch}-{weights}-{i}.safetensors"
         if not file.exists():
             source = Source(f"{name}, epoch {epoch}, part {i + 1} of {len(z)}", len(part), lambda size: (generate(G, x) for x in part.split(size)), "32×32")
             gather(source, keep=FEW if i == 0 else 0).save(file)

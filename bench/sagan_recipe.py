@@ -1,9 +1,9 @@
-"""What keeps SAGAN from learning photographs on a small budget? CIFAR-10, one change after another: the table of lesson 21.
+"""What slows SAGAN down on photographs? CIFAR-10, one change after another: the table of lesson 21.
 
     python bench/sagan_recipe.py            every variant → nbs/data/sagan_recipe.json: a quarter of an hour of one core each
     python bench/sagan_recipe.py --tiny     everything at toy size, into a temporary folder: does the script work?
 
-Five epochs of all 50,000 images (seven with two steps of D, at the same cost), batch 64, 64 channels, bf16, seed 0; learning
+Five epochs of all 50,000 images (seven with two steps of D), batch 64, 64 channels, bf16, seed 0; learning
 rates 2e-4 and one step each unless a variant says otherwise. Measured are FID and KID of 2,000 images of the generator's
 average against the training images: enough to tell the variants apart, too few to compare with other people's numbers. Two
 variants at once, a core each, finish sooner than one after the other on both (--jobs). A run that is complete is not done
