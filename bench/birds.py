@@ -28,11 +28,12 @@ import torch
 from torch import nn
 
 from gan_course import train as T
-from gan_course.core import write_beside
+from gan_course.core import to_float, write_beside
 from gan_course.data import load_images
 from gan_course.dcgan import Discriminator, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
 from gan_course.gradcam import METHODS, bootstrap_interval, box_masks, explain, heat_share
+from gan_course.losses import r1_penalty
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=204, precision="bf16", samples=16)  # 204 · 1,472 images
@@ -129,6 +130,12 @@ def measured(run, n, which):
     return rows
 
 
+def slope(run):
+    "Root mean square of the slope of D at every third training image."
+    images = load_images(run.config.data, "train", size=run.config.size, crop=run.config.crop, progress=False).images[::3]
+    return r1_penalty(run.discriminator(), to_float(images)).item() ** .5
+
+
 def done(job, runs, n, which):
     "One run, trained and measured; what the lesson shows of it."
     group, name, config = job
@@ -138,7 +145,7 @@ def done(job, runs, n, which):
     try: run = T.train_or_open(config, folder, progress=False)
     except T.Diverged as e: run, row["diverged"] = T.open_run(folder), str(e)
     row |= dict(images=run.history[-1]["images"] if run.history else 0, minutes=round(sum(r["seconds"] for r in run.history) / 60, 1),
-                measured=[] if "diverged" in row else measured(run, n, which),
+                **({"measured": []} if "diverged" in row else dict(measured=measured(run, n, which), slope=round(slope(run), 3))),
                 curves={k: [None if r[k] is None else float(f"{r[k]:.4g}") for r in run.history] for k in T.COLUMNS[3:9]})
     print(f"{group}: {name}: {row['minutes']} min, " + (row.get("diverged") or str(row["measured"])), flush=True)
     return row
