@@ -10,8 +10,8 @@ The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and 
 images against the training images, KID against the held-out ones too; what real held-out images reach against the training
 images stands beside them. A run that is complete is not done again, one that was interrupted goes on, and a measured one is not
 measured again. `heat` takes the held-out images with their boxes: birds_heat.json has the shares by run, epoch, layer and
-method, birds_heat.csv those of every image for the last epoch of seed 0. Two runs at once, a core each, finish sooner than one
-after the other (--jobs).
+method, where epoch 0 is a D that was not trained; birds_heat.csv has those of every image for the last epoch of `heads`, seed 0.
+Two runs at once, a core each, finish sooner than one after the other (--jobs).
 """
 import argparse
 import concurrent.futures
@@ -30,7 +30,7 @@ from torch import nn
 from gan_course import train as T
 from gan_course.core import to_float, write_beside
 from gan_course.data import load_images
-from gan_course.dcgan import Discriminator, dcgan, register_model
+from gan_course.dcgan import Discriminator, build_model, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
 from gan_course.gradcam import METHODS, bootstrap_interval, box_masks, explain, heat_share
 from gan_course.losses import r1_penalty
@@ -158,8 +158,10 @@ def heat(runs, out):
         run = T.open_run(folder)
         about = dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")}
         data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop)
-        for epoch in run.kept:
-            seen, by_image = explain(run, data, limit=len(data), weights=epoch), {}
+        shape = {k: v for k, v in run.info["model"].items() if k != "name"}
+        for epoch in (0, *run.kept):
+            D = run.discriminator(epoch) if epoch else build_model(run.config.model, run.config.seed, **shape)[1].eval()
+            seen, by_image = explain(D, data, limit=len(data)), {}
             for row in seen.rows():
                 share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
                 low, high = bootstrap_interval(share.ratio - share.elsewhere)  # beyond what position alone gives
@@ -168,7 +170,7 @@ def heat(runs, out):
                 by_image[f"{row['places']} {row['method']}"] = share.heat
             print(f"{folder.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
         area = box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))
-        if run.config.seed == 0: images += [dict(run=folder.name, image=i, area=f"{area[i]:.3f}") | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))]
+        if run.config.seed == 0 and run.config.size == 64: images += [dict(run=folder.name, image=i, area=f"{area[i]:.3f}") | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))]
     (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=f"{len(data)} held-out images, boxes, verdict \"fake\"", rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
     with open(out/"birds_heat.csv", "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, dict.fromkeys(k for row in images for k in row), lineterminator="\n")
