@@ -4,7 +4,8 @@
     python bench/birds.py claims     32×32, both heads, one change at a time: 150,000 images a run, some minutes of one core
     python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run
     python bench/birds.py heat       where the discriminators of `heads` look, and some of `claims`: some minutes
-    python bench/birds.py heads claims few heat --tiny    everything at toy size, into a temporary folder: does the script work?
+    python bench/birds.py looks      sharpness and colours of real and generated images of `heads`: a minute
+    python bench/birds.py heads claims few heat looks --tiny    everything at toy size, into a temporary folder: does the script work?
 
 The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of generated
 images against the training images, KID against the held-out ones too; what real held-out images reach against the training
@@ -24,11 +25,15 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from matplotlib.colors import rgb_to_hsv
 from torch import nn
 
 from gan_course import train as T
-from gan_course.core import to_float, write_beside
+from gan_course import generate
+from gan_course.core import seeded, to_float, write_beside
 from gan_course.data import load_images
 from gan_course.dcgan import Discriminator, build_model, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
@@ -96,9 +101,14 @@ GROUPS = {
                for head in ("gap", "fc") for name, change in (CHANGES | (OF_GAP if head == "gap" else {})).items()},
     "few": {f"{name}, seed {seed}": dataclasses.replace(SMALL, seed=seed, **change) for name, change in MEANS.items() for seed in (0, 1)},
 }
+# of the histograms in `looks`
+EDGES = dict(sharpness=np.linspace(1.5, 4.5, 31), hue=np.linspace(0, 360, 37))
 # group → number of images that are measured, and which generators: epoch, average or not
 MEASURED = {"heads": (2000, [(100, True), (200, True), (300, True), ("last", True), ("last", False)]),
             "claims": (1000, [("last", False)]), "few": (2000, [("last", False), ("last", True)])}
+
+
+def folder_name(name): return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def sides(config):
@@ -139,7 +149,7 @@ def slope(run):
 def done(job, runs, n, which):
     "One run, trained and measured; what the lesson shows of it."
     group, name, config = job
-    folder = runs/group/"".join(c if c.isalnum() else "-" for c in name)
+    folder = runs/group/folder_name(name)
     if UNFROZEN in name: T.g_step = moving_both()
     row = dict(name=name, config={k: v for k, v in dataclasses.asdict(config).items() if v != getattr(SMALL, k)})
     try: run = T.train_or_open(config, folder, progress=False)
@@ -179,9 +189,35 @@ def heat(runs, out):
     print(f"{len(rows)} rows in {out/'birds_heat.json'}, {len(images)} in {out/'birds_heat.csv'}")
 
 
+def look(images, rim=6):
+    """Sharpness: log10 of the variance of the Laplacian of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation
+    is at least 0.15. Medians, shares, and counts between EDGES."""
+    laplacian = F.conv2d(images.float().mean(1, keepdim=True), torch.tensor([[[[0., 1, 0], [1, -4, 1], [0, 1, 0]]]]))
+    outside = torch.ones(images.shape[2:], dtype=torch.bool)
+    outside[rim:-rim, rim:-rim] = False
+    hue, saturation, _ = rgb_to_hsv(images[:, :, outside].float().mean(2) / 255).T
+    sharpness, hue = laplacian.flatten(1).var(1).log10().numpy(), 360 * hue[saturation >= .15]
+    return dict(n=len(images), sharpness=round(float(np.median(10 ** sharpness))), green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3),
+                grey=round(1 - len(hue) / len(images), 3), sharpness_counts=np.histogram(sharpness, EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
+
+
+def looks(runs, out):
+    "Blurred and green? Real images, and those of each run of `heads` by the generator and by its moving average."
+    sets = {f"real, {name}": load_images("cub200", split, size=64, progress=False).images for name, split in (("training", "train"), ("held out", "test"))}
+    for name in GROUPS["heads"]:
+        run = T.open_run(runs/"heads"/folder_name(name))
+        z = torch.randn(len(sets["real, training"]), run.config.latent_dim, generator=seeded(1))
+        sets |= {f"{name}, {which}": generate(run.generator("last", ema=which == "average"), z) for which in ("average", "itself")}
+    report = dict(command="python bench/birds.py looks", edges={k: v.tolist() for k, v in EDGES.items()}, rows=[dict(name=name) | look(images) for name, images in sets.items()])
+    (out/"birds_looks.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+    print(*report["rows"], f"written to {out/'birds_looks.json'}", sep="\n")
+
+
+AFTERWARDS = {"heat": heat, "looks": looks}  # they open runs
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="+", choices=[*GROUPS, "heat"])
+    parser.add_argument("groups", nargs="+", choices=[*GROUPS, *AFTERWARDS])
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--runs", type=Path, default=ROOT/"_runs/birds")
@@ -193,8 +229,8 @@ if __name__ == "__main__":
         smaller, MEASURED = dict(limit=64, base_channels=8, batch_size=32, epochs=1), {group: (50, [("last", ema)]) for group, (_, [*_, (_, ema)]) in MEASURED.items()}
     threads = max(1, os.cpu_count() // o.jobs)
     for group in o.groups:
-        if group == "heat":
-            heat(o.runs, o.out)
+        if group in AFTERWARDS:
+            AFTERWARDS[group](o.runs, o.out)
             continue
         plan = [(group, name, dataclasses.replace(config, **smaller)) for name, config in GROUPS[group].items()]
         n, which = MEASURED[group]
