@@ -2,7 +2,7 @@
 
     python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about an hour of one core
     python bench/birds.py claims     32×32, both heads, one change at a time: 150,000 images a run, some minutes of one core
-    python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run
+    python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run; two of them with 900,000
     python bench/birds.py heat       where the discriminators of `heads` look, and some of `claims`: some minutes
     python bench/birds.py looks      sharpness and colours of real and generated images of `heads`: a minute
     python bench/birds.py heads claims few heat looks --tiny    everything at toy size, into a temporary folder: does the script work?
@@ -99,7 +99,8 @@ GROUPS = {
     "heads": {f"{head}, seed {seed}": dataclasses.replace(LARGE, head=head, seed=seed) for head in ("gap", "fc") for seed in (0, 1)},
     "claims": {", ".join(filter(None, (head, name))): dataclasses.replace(SMALL, **dict(head=head, epochs=102) | change)
                for head in ("gap", "fc") for name, change in (CHANGES | (OF_GAP if head == "gap" else {})).items()},
-    "few": {f"{name}, seed {seed}": dataclasses.replace(SMALL, seed=seed, **change) for name, change in MEANS.items() for seed in (0, 1)},
+    "few": {f"{name}, seed {seed}": dataclasses.replace(SMALL, seed=seed, **change) for name, change in MEANS.items() for seed in (0, 1)}
+           | {f"{name}, three times as long, seed 0": dataclasses.replace(SMALL, epochs=612, **MEANS[name]) for name in ("nothing", "augmentation")},
 }
 # of the histograms in `looks`
 EDGES = dict(sharpness=np.linspace(1.5, 4.5, 31), hue=np.linspace(0, 360, 37))
