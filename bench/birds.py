@@ -1,6 +1,6 @@
 """The runs of the case study 20_birds: DCGAN on CUB-200-2011, two heads, single changes, and means against few images.
 
-    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about an hour of one core
+    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about 50 minutes of one core
     python bench/birds.py claims     32×32, both heads, one change at a time: 150,000 images a run, some minutes of one core
     python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run; two of them with 900,000
     python bench/birds.py heat       where the discriminators of `heads` look, and some of `claims`: some minutes
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cam_where import untrained
 from matplotlib.colors import rgb_to_hsv
 from torch import nn
 
@@ -35,7 +36,7 @@ from gan_course import train as T
 from gan_course import generate
 from gan_course.core import seeded, to_float, write_beside
 from gan_course.data import load_images
-from gan_course.dcgan import Discriminator, build_model, dcgan, register_model
+from gan_course.dcgan import Discriminator, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
 from gan_course.gradcam import METHODS, bootstrap_interval, box_masks, explain, heat_share
 from gan_course.losses import r1_penalty
@@ -156,8 +157,8 @@ def done(job, runs, n, which):
     try: run = T.train_or_open(config, folder, progress=False)
     except T.Diverged as e: run, row["diverged"] = T.open_run(folder), str(e)
     row |= dict(images=run.history[-1]["images"] if run.history else 0, minutes=round(sum(r["seconds"] for r in run.history) / 60, 1),
-                **({"measured": []} if "diverged" in row else dict(measured=measured(run, n, which), slope=round(slope(run), 3))),
-                curves={k: [None if r[k] is None else float(f"{r[k]:.4g}") for r in run.history] for k in T.COLUMNS[3:9]})
+                measured=[], curves={k: [None if r[k] is None else float(f"{r[k]:.4g}") for r in run.history] for k in T.COLUMNS[3:9]})
+    if "diverged" not in row: row |= dict(measured=measured(run, n, which), slope=round(slope(run), 3))
     print(f"{group}: {name}: {row['minutes']} min, " + (row.get("diverged") or str(row["measured"])), flush=True)
     return row
 
@@ -169,9 +170,8 @@ def heat(runs, out):
         run = T.open_run(folder)
         about = dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")}
         data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop)
-        shape = {k: v for k, v in run.info["model"].items() if k != "name"}
         for epoch in (0, *run.kept):
-            D = run.discriminator(epoch) if epoch else build_model(run.config.model, run.config.seed, **shape)[1].eval()
+            D = run.discriminator(epoch) if epoch else untrained(run)
             seen, by_image = explain(D, data, limit=len(data)), {}
             for row in seen.rows():
                 share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
@@ -191,15 +191,15 @@ def heat(runs, out):
 
 
 def look(images, rim=6):
-    """Sharpness: log10 of the variance of the Laplacian of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation
-    is at least 0.15. Medians, shares, and counts between EDGES."""
+    """Sharpness: variance of the Laplacian of the brightness, its median and counts of its log10. Colour of the rim: hue of its mean, in degrees,
+    where its saturation is at least 0.15 (else grey), counts, and the share from 60 to 170 (green). Counts between EDGES."""
     laplacian = F.conv2d(images.float().mean(1, keepdim=True), torch.tensor([[[[0., 1, 0], [1, -4, 1], [0, 1, 0]]]]))
     outside = torch.ones(images.shape[2:], dtype=torch.bool)
     outside[rim:-rim, rim:-rim] = False
     hue, saturation, _ = rgb_to_hsv(images[:, :, outside].float().mean(2) / 255).T
-    sharpness, hue = laplacian.flatten(1).var(1).log10().numpy(), 360 * hue[saturation >= .15]
-    return dict(n=len(images), sharpness=round(float(np.median(10 ** sharpness))), green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3),
-                grey=round(1 - len(hue) / len(images), 3), sharpness_counts=np.histogram(sharpness, EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
+    sharpness, hue = laplacian.flatten(1).var(1), 360 * hue[saturation >= .15]
+    return dict(n=len(images), sharpness=round(sharpness.median().item()), green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3),
+                grey=round(1 - len(hue) / len(images), 3), sharpness_counts=np.histogram(sharpness.log10(), EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
 
 
 def looks(runs, out):
