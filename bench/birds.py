@@ -148,6 +148,13 @@ def slope(run):
     return r1_penalty(run.discriminator(), to_float(images)).item() ** .5
 
 
+def spread(run, n=1000):
+    "Total variance of images of the generator itself over that of the training images, in the small extractor's features: 0 if all were one image."
+    fake = gather(from_generator(run.generator("last", ema=False), n, 0, run.path.name), "small", progress=False)
+    real = real_stats(load_images(run.config.data, "train", size=run.config.size, crop=run.config.crop, progress=False), "small", progress=False)
+    return float(fake.cov.trace() / real.cov.trace())
+
+
 def done(job, runs, n, which):
     "One run, trained and measured; what the lesson shows of it."
     group, name, config = job
@@ -158,31 +165,42 @@ def done(job, runs, n, which):
     except T.Diverged as e: run, row["diverged"] = T.open_run(folder), str(e)
     row |= dict(images=run.history[-1]["images"] if run.history else 0, minutes=round(sum(r["seconds"] for r in run.history) / 60, 1),
                 measured=[], curves={k: [None if r[k] is None else float(f"{r[k]:.4g}") for r in run.history] for k in T.COLUMNS[3:9]})
-    if "diverged" not in row: row |= dict(measured=measured(run, n, which), slope=round(slope(run), 3))
+    if "diverged" not in row: row |= dict(measured=measured(run, n, which), slope=round(slope(run), 3), spread=round(spread(run), 3))
     print(f"{group}: {name}: {row['minutes']} min, " + (row.get("diverged") or str(row["measured"])), flush=True)
     return row
 
 
+def heat_of(run):
+    "Shares of the heat inside the boxes: rows by epoch, layer and method, and shares of every image by the last D; read if they were measured before."
+    file, epochs = run.path/"heat.json", [0, *run.kept]
+    if file.exists() and (found := json.loads(file.read_text()))["epochs"] == epochs: return found
+    data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop, progress=False)
+    rows, by_image = [], {"area": box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))}
+    for epoch in epochs:
+        D = run.discriminator(epoch) if epoch else untrained(run)
+        seen = explain(D, data, limit=len(data))
+        for row in seen.rows():
+            share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
+            low, high = bootstrap_interval(share.ratio - share.elsewhere)  # beyond what position alone gives
+            row = dict(epoch=epoch, places=row.pop("size")) | row | dict(beyond=row["ratio"] - row["elsewhere"], beyond_low=low, beyond_high=high)
+            rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+            by_image[f"{row['places']} {row['method']}"] = share.heat
+        print(f"{run.path.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
+    found = dict(epochs=epochs, rows=rows, images=[dict(image=i) | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))])
+    with write_beside(file) as part: part.write_text(json.dumps(found))
+    return found
+
+
 def heat(runs, out):
-    "Shares of the heat inside the boxes: by run, epoch, layer and method; and image by image."
+    "Where the D of `heads` look, and some of `claims`."
     rows, images = [], []
     for folder in [*sorted(p.parent for p in (runs/"heads").glob("*/config.json")), *(runs/"claims"/name for name in ("gap", "fc", "gap--whole-photographs", "fc--whole-photographs"))]:
         run = T.open_run(folder)
-        about = dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")}
-        data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop)
-        for epoch in (0, *run.kept):
-            D = run.discriminator(epoch) if epoch else untrained(run)
-            seen, by_image = explain(D, data, limit=len(data)), {}
-            for row in seen.rows():
-                share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
-                low, high = bootstrap_interval(share.ratio - share.elsewhere)  # beyond what position alone gives
-                row = about | dict(epoch=epoch, places=row.pop("size")) | row | dict(beyond=row["ratio"] - row["elsewhere"], beyond_low=low, beyond_high=high)
-                rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-                by_image[f"{row['places']} {row['method']}"] = share.heat
-            print(f"{folder.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
-        area = box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))
-        if run.config.seed == 0 and run.config.size == 64: images += [dict(run=folder.name, image=i, area=f"{area[i]:.3f}") | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))]
-    (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=f"{len(data)} held-out images, boxes, verdict \"fake\"", rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
+        found = heat_of(run)
+        rows += [dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")} | row for row in found["rows"]]
+        if run.config.seed == 0 and run.config.size == 64: images += [dict(run=folder.name) | row for row in found["images"]]
+    protocol = f"{len(found['images'])} held-out images, boxes, verdict \"fake\""
+    (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=protocol, rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
     with open(out/"birds_heat.csv", "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, dict.fromkeys(k for row in images for k in row), lineterminator="\n")
         writer.writeheader()
@@ -190,16 +208,24 @@ def heat(runs, out):
     print(f"{len(rows)} rows in {out/'birds_heat.json'}, {len(images)} in {out/'birds_heat.csv'}")
 
 
+def laplacian_variance(brightness):
+    "(N,1,H,W) → (N,): the variance of the Laplacian."
+    return F.conv2d(brightness, torch.tensor([[[[0., 1, 0], [1, -4, 1], [0, 1, 0]]]])).flatten(1).var(1)
+
+
 def look(images, rim=6):
-    """Sharpness: variance of the Laplacian of the brightness, its median and counts of its log10. Colour of the rim: hue of its mean, in degrees,
-    where its saturation is at least 0.15 (else grey), counts, and the share from 60 to 170 (green). Counts between EDGES."""
-    laplacian = F.conv2d(images.float().mean(1, keepdim=True), torch.tensor([[[[0., 1, 0], [1, -4, 1], [0, 1, 0]]]]))
+    """Sharpness: variance of the Laplacian of the brightness, its median and counts of its log10; its median at half the size, where a checkerboard
+    is gone; median of the standard deviation of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation is at least
+    0.15 (else grey), counts, and the share from 60 to 170 (green). Counts between EDGES."""
+    brightness = images.float().mean(1, keepdim=True)
     outside = torch.ones(images.shape[2:], dtype=torch.bool)
     outside[rim:-rim, rim:-rim] = False
     hue, saturation, _ = rgb_to_hsv(images[:, :, outside].float().mean(2) / 255).T
-    sharpness, hue = laplacian.flatten(1).var(1), 360 * hue[saturation >= .15]
-    return dict(n=len(images), sharpness=round(sharpness.median().item()), green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3),
-                grey=round(1 - len(hue) / len(images), 3), sharpness_counts=np.histogram(sharpness.log10(), EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
+    sharpness, hue = laplacian_variance(brightness), 360 * hue[saturation >= .15]
+    medians = dict(sharpness=sharpness, half_size=laplacian_variance(F.avg_pool2d(brightness, 2)), contrast=brightness.flatten(1).std(1))
+    return dict(n=len(images)) | {k: round(v.median().item()) for k, v in medians.items()} | dict(
+        green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3), grey=round(1 - len(hue) / len(images), 3),
+        sharpness_counts=np.histogram(sharpness.log10(), EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
 
 
 def looks(runs, out):

@@ -24,7 +24,7 @@ RECIPES = {
 
 
 def untrained(run):
-    return build_model(run.config.model, **{k: v for k, v in run.info["model"].items() if k != "name"})[1].eval()
+    return build_model(run.config.model, run.config.seed, **{k: v for k, v in run.info["model"].items() if k != "name"})[1].eval()
 
 
 def about(run):
