@@ -5,6 +5,7 @@
     python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run; two of them with 900,000
     python bench/birds.py heat       where the discriminators of `heads` look, and some of `claims`: some minutes
     python bench/birds.py looks      sharpness and colours of real and generated images of `heads`: a minute
+    python bench/birds.py copies     whether the ready run's birds are copies of photographs: some minutes
     python bench/birds.py heads claims few heat looks --tiny    everything at toy size, into a temporary folder: does the script work?
 
 The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of generated
@@ -39,6 +40,7 @@ from gan_course.data import load_images
 from gan_course.dcgan import Discriminator, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
 from gan_course.gradcam import METHODS, bootstrap_interval, box_masks, explain, heat_share
+from gan_course.latent import RealIndex, nearest_real
 from gan_course.losses import r1_penalty
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +93,7 @@ def moving_both():
 
 RATE = T.with_defaults(SMALL).lr_d
 CHANGES = {  # of either head
-    "": {}, "seed 1": dict(seed=1), "PyTorch's initial weights": dict(model="dcgan-torch-init"), "lr of D × 4": dict(lr_d=4 * RATE), "lr of D / 4": dict(lr_d=RATE / 4),
+    "": {}, "seed 1": dict(seed=1), "PyTorch's initial weights": dict(model="dcgan-torch-init"), "lr of D × 4": dict(lr_d=4 * RATE), "lr of D quartered": dict(lr_d=RATE / 4),
     "lr of G × 4": dict(lr_g=4 * RATE), "whole photographs": dict(crop="whole"), "minimax loss": dict(loss="minimax"), UNFROZEN: {}}
 OF_GAP = {"sum": dict(model="dcgan-sum"), "no batch norm before the head": dict(model="dcgan-no-last-bn"), "no batch norm in D": dict(model="dcgan-no-bn")}
 MEANS = {"nothing": {}, "augmentation": dict(augment="color,translation,cutout"), "R1": dict(r1=.1), "no batch norm in D": dict(model="dcgan-no-bn"),
@@ -240,7 +242,21 @@ def looks(runs, out):
     print(*report["rows"], f"written to {out/'birds_looks.json'}", sep="\n")
 
 
-AFTERWARDS = {"heat": heat, "looks": looks}  # they open runs
+def copies(runs, out, n=500):
+    "Are generated birds copies? Distances of the ready run's images to the nearest training image, in Inception's features, beside those of held-out images."
+    train, held_out = (load_images("cub200", split, size=64, progress=False).images for split in ("train", "test"))
+    z = torch.randn(n, 100, generator=seeded(2))
+    sets = {"generated": generate(T.ready_run("cub200-dcgan").generator(), z), "held-out photographs": held_out[torch.randperm(len(held_out), generator=seeded(2))[:n]]}
+    index, rows = RealIndex(train, "inception"), []
+    for name, images in sets.items():
+        near = nearest_real(images, index)
+        rows.append(dict(name=name, distance=[round(d, 2) for d in near.distance.flatten().tolist()], nearest=near.index.flatten().tolist(), mirrored=near.mirrored.flatten().tolist()))
+        print(f"{name}: median distance {near.distance.median():.2f}, smallest {near.distance.min():.2f}")
+    report = dict(command="python bench/birds.py copies", latents=f"{n} by seeded(2)", rows=rows)
+    (out/"birds_copies.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+
+
+AFTERWARDS = {"heat": heat, "looks": looks, "copies": copies}  # they open runs
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
