@@ -181,13 +181,14 @@ def heat_of(run):
     for epoch in epochs:
         D = run.discriminator(epoch) if epoch else untrained(run)
         seen = explain(D, data, limit=len(data))
-        for row in seen.rows():
+        by_layer = seen.rows()
+        print(f"{run.path.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in by_layer), flush=True)
+        for row in by_layer:
             share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
             low, high = bootstrap_interval(share.ratio - share.elsewhere)  # beyond what position alone gives
             row = dict(epoch=epoch, places=row.pop("size")) | row | dict(beyond=row["ratio"] - row["elsewhere"], beyond_low=low, beyond_high=high)
             rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
             by_image[f"{row['places']} {row['method']}"] = share.heat
-        print(f"{run.path.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in seen.rows()), flush=True)
     found = dict(epochs=epochs, rows=rows, images=[dict(image=i) | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))])
     with write_beside(file) as part: part.write_text(json.dumps(found))
     return found
@@ -245,8 +246,9 @@ def looks(runs, out):
 def copies(runs, out, n=500):
     "Are generated birds copies? Distances of the ready run's images to the nearest training image, in Inception's features, beside those of held-out images."
     train, held_out = (load_images("cub200", split, size=64, progress=False).images for split in ("train", "test"))
-    z = torch.randn(n, 100, generator=seeded(2))
-    sets = {"generated": generate(T.ready_run("cub200-dcgan").generator(), z), "held-out photographs": held_out[torch.randperm(len(held_out), generator=seeded(2))[:n]]}
+    G = T.ready_run("cub200-dcgan").generator()
+    z = torch.randn(n, G.latent_dim, generator=seeded(2))
+    sets = {"generated": generate(G, z), "held-out photographs": held_out[torch.randperm(len(held_out), generator=seeded(2))[:n]]}
     index, rows = RealIndex(train, "inception"), []
     for name, images in sets.items():
         near = nearest_real(images, index)
