@@ -1,19 +1,20 @@
-"""The runs of the case study 20_birds: DCGAN on CUB-200-2011, two heads, single changes, and means against few images.
+"""The runs of the case study 20_birds: DCGAN on CUB-200-2011, two heads, single changes, and remedies for few images.
 
-    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, about 50 minutes of one core
-    python bench/birds.py claims     32×32, both heads, one change at a time: 150,000 images a run, some minutes of one core
-    python bench/birds.py few        32×32, head fc, means for small data sets, two seeds each: 300,000 images a run; two of them with 900,000
-    python bench/birds.py heat       where the discriminators of `heads` look, and some of `claims`: some minutes
-    python bench/birds.py looks      sharpness and colours of real and generated images of `heads`: a minute
+    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, half an hour to two hours of one core
+    python bench/birds.py claims     32×32, both heads, one change at a time: 75,000 images a run, some minutes of one core
+    python bench/birds.py few        32×32, head fc, remedies for small data sets, two seeds each: 100,000 images a run
+    python bench/birds.py heat       where the discriminators of `heads`, of some of `claims` and of the ready run look: some minutes each
+    python bench/birds.py looks      sharpness and colours of real images and of those of `heads`, of some of `claims` and of the ready run
     python bench/birds.py copies     whether the ready run's birds are copies of photographs: some minutes
     python bench/birds.py heads claims few heat looks --tiny    everything at toy size, into a temporary folder: does the script work?
 
-The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, and FID, KID, precision, recall and coverage of generated
-images against the training images, KID against the held-out ones too; what real held-out images reach against the training
-images stands beside them. A run that is complete is not done again, one that was interrupted goes on, and a measured one is not
-measured again. `heat` takes the held-out images with their boxes: birds_heat.json has the shares by run, epoch, layer and
-method, where epoch 0 is a D that was not trained; birds_heat.csv has those of every image for the last epoch of `heads`, seed 0.
-Two runs at once, a core each, finish sooner than one after the other (--jobs).
+The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, slope of D, spread of the images, and in `heads` and `few` FID,
+KID, precision, recall and coverage of generated images against the training images, KID against the held-out ones too; what real held-out
+images reach against the training images stands beside them. birds_GROUP.png has images of the generators themselves, a row for each run in that order.
+A run whose row stands in the JSON is not done again, one that was interrupted goes on. `heat` takes the held-out images with their boxes:
+birds_heat.json has the shares by run, epoch, layer and method, where epoch 0 is a D that was not trained; birds_heat.csv has those of every
+image for the last epoch. It and `looks` do what is missing as well. Two runs at once, a core each, finish sooner than one after the
+other (--jobs).
 """
 import argparse
 import concurrent.futures
@@ -29,13 +30,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
 from cam_where import untrained
 from matplotlib.colors import rgb_to_hsv
 from torch import nn
 
 from gan_course import train as T
 from gan_course import generate
-from gan_course.core import seeded, to_float, write_beside
+from gan_course.core import image_grid, seeded, to_float, write_beside
 from gan_course.data import load_images
 from gan_course.dcgan import Discriminator, dcgan, register_model
 from gan_course.fid import compare, from_generator, gather, kid, kid_error, real_stats
@@ -44,9 +46,9 @@ from gan_course.latent import RealIndex, nearest_real
 from gan_course.losses import r1_penalty
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=204, precision="bf16", samples=16)  # 204 · 1,472 images
-LARGE = dataclasses.replace(SMALL, size=64, epochs=401, samples=64, keep_every=50)
-UNFROZEN = "D not frozen"  # the one change that is no setting: see `moving_both`
+SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=68, precision="float32", samples=16)  # 68 · 1,472 images
+LARGE = dataclasses.replace(SMALL, size=64, epochs=401, precision="auto", samples=64, keep_every=50)
+MOVED = "D moved by G's step"  # the one change that is no setting: see `moving_both`
 
 
 class SummingDiscriminator(Discriminator):
@@ -79,7 +81,7 @@ for name, build in (("dcgan-sum", summing), ("dcgan-torch-init", torch_init), ("
 
 
 def moving_both():
-    "A step of G that forgets to freeze D: Adam with the settings of G's moves D's weights too, so that both lower G's loss."
+    "A step of G that moves D's weights too, by an Adam of their own with the settings of G's, so that both lower G's loss; it is not in the checkpoints."
     optimisers = {}
     def step(D, opt_g, fake, loss, real=None, backward=torch.Tensor.backward, view=None):
         opt_d = optimisers.setdefault(id(D), torch.optim.Adam(D.parameters(), RATE, (.5, .999)))
@@ -94,22 +96,20 @@ def moving_both():
 RATE = T.with_defaults(SMALL).lr_d
 CHANGES = {  # of either head
     "": {}, "seed 1": dict(seed=1), "PyTorch's initial weights": dict(model="dcgan-torch-init"), "lr of D × 4": dict(lr_d=4 * RATE), "lr of D quartered": dict(lr_d=RATE / 4),
-    "lr of G × 4": dict(lr_g=4 * RATE), "whole photographs": dict(crop="whole"), "minimax loss": dict(loss="minimax"), UNFROZEN: {}}
+    "lr of G × 4": dict(lr_g=4 * RATE), "whole photographs": dict(crop="whole"), "minimax loss": dict(loss="minimax"), MOVED: {}}
 OF_GAP = {"sum": dict(model="dcgan-sum"), "no batch norm before the head": dict(model="dcgan-no-last-bn"), "no batch norm in D": dict(model="dcgan-no-bn")}
-MEANS = {"nothing": {}, "augmentation": dict(augment="color,translation,cutout"), "R1": dict(r1=.1), "no batch norm in D": dict(model="dcgan-no-bn"),
-         "spectral norm": dict(model="dcgan-sn"), "augmentation and R1": dict(augment="color,translation,cutout", r1=.1)}
+REMEDIES = {"nothing": {}, "augmentation": dict(augment="color,translation,cutout"), "R1": dict(r1=.1), "no batch norm in D": dict(model="dcgan-no-bn"),
+         "spectral norm": dict(model="dcgan-sn")}
 GROUPS = {
     "heads": {f"{head}, seed {seed}": dataclasses.replace(LARGE, head=head, seed=seed) for head in ("gap", "fc") for seed in (0, 1)},
-    "claims": {", ".join(filter(None, (head, name))): dataclasses.replace(SMALL, **dict(head=head, epochs=102) | change)
+    "claims": {", ".join(filter(None, (head, name))): dataclasses.replace(SMALL, **dict(head=head, epochs=51, keep_every=17) | change)
                for head in ("gap", "fc") for name, change in (CHANGES | (OF_GAP if head == "gap" else {})).items()},
-    "few": {f"{name}, seed {seed}": dataclasses.replace(SMALL, seed=seed, **change) for name, change in MEANS.items() for seed in (0, 1)}
-           | {f"{name}, three times as long, seed 0": dataclasses.replace(SMALL, epochs=612, **MEANS[name]) for name in ("nothing", "augmentation")},
+    "few": {f"{name}, seed {seed}": dataclasses.replace(SMALL, seed=seed, **change) for seed in (0, 1) for name, change in REMEDIES.items()},
 }
 # of the histograms in `looks`
 EDGES = dict(sharpness=np.linspace(1.5, 4.5, 31), hue=np.linspace(0, 360, 37))
-# group → number of images that are measured, and which generators: epoch, average or not
-MEASURED = {"heads": (2000, [(100, True), (200, True), (300, True), ("last", True), ("last", False)]),
-            "claims": (1000, [("last", False)]), "few": (2000, [("last", False), ("last", True)])}
+# group → generators that are measured with Inception: epoch, average or not
+MEASURED = {"heads": [("last", True), ("last", False)], "claims": [], "few": [("last", False)]}
 
 
 def folder_name(name): return "".join(c if c.isalnum() else "-" for c in name)
@@ -128,20 +128,11 @@ def judged(fake, real, held_out):
     return {k: float(f"{v:.4g}") for k, v in values.items()}
 
 
-def measured(run, n, which):
-    "One row for each of these generators; read if it was measured before."
-    file, rows = run.path/"measured.json", []
-    known = json.loads(file.read_text()) if file.exists() else []
+def measured(run, which, n):
+    "One row for each of these generators, of n images."
     for epoch, ema in which:
-        about = dict(epoch=run.epoch_of(epoch), average=ema, n_fake=n)
-        row = next((r for r in known if r.items() >= about.items()), None)
-        if row is None:
-            fake = gather(from_generator(run.generator(epoch, ema=ema), n, 0, run.path.name), "inception", progress=False)
-            row = about | judged(fake, *sides(run.config))
-            known.append(row)
-            with write_beside(file) as part: part.write_text(json.dumps(known))
-        rows.append(row)
-    return rows
+        fake = gather(from_generator(run.generator(epoch, ema=ema), n, 0, run.path.name), "inception", progress=False)
+        yield dict(epoch=run.epoch_of(epoch), average=ema, n_fake=n) | judged(fake, *sides(run.config))
 
 
 def slope(run):
@@ -157,58 +148,103 @@ def spread(run, n=1000):
     return float(fake.cov.trace() / real.cov.trace())
 
 
-def done(job, runs, n, which):
+def done(job, runs, n):
     "One run, trained and measured; what the lesson shows of it."
     group, name, config = job
+    which = MEASURED[group] + [("last", True)] * (group == "few" and name.startswith("nothing"))  # the moving average alone
+    if MOVED in name: T.g_step = moving_both()
+    row = dict(name=name, config=settings(config))
     folder = runs/group/folder_name(name)
-    if UNFROZEN in name: T.g_step = moving_both()
-    row = dict(name=name, config={k: v for k, v in dataclasses.asdict(config).items() if v != getattr(SMALL, k)})
     try: run = T.train_or_open(config, folder, progress=False)
     except T.Diverged as e: run, row["diverged"] = T.open_run(folder), str(e)
-    row |= dict(images=run.history[-1]["images"] if run.history else 0, minutes=round(sum(r["seconds"] for r in run.history) / 60, 1),
+    row |= dict(precision=run.config.precision, torch=torch.__version__, images=run.history[-1]["images"] if run.history else 0, minutes=round(sum(r["seconds"] for r in run.history) / 60, 1),
                 measured=[], curves={k: [None if r[k] is None else float(f"{r[k]:.4g}") for r in run.history] for k in T.COLUMNS[3:9]})
-    if "diverged" not in row: row |= dict(measured=measured(run, n, which), slope=round(slope(run), 3), spread=round(spread(run), 3))
-    print(f"{group}: {name}: {row['minutes']} min, " + (row.get("diverged") or str(row["measured"])), flush=True)
+    if "diverged" not in row: row |= dict(measured=list(measured(run, which, n)), slope=round(slope(run), 3), spread=round(spread(run), 3))
+    print(f"{group}: {name}: {row['minutes']} min, " + (row.get("diverged") or f"spread {row['spread']}, {row['measured']}"), flush=True)
     return row
 
 
-def heat_of(run):
-    "Shares of the heat inside the boxes: rows by epoch, layer and method, and shares of every image by the last D; read if they were measured before."
-    file, epochs = run.path/"heat.json", [0, *run.kept]
-    if file.exists() and (found := json.loads(file.read_text()))["epochs"] == epochs: return found
-    data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop, progress=False)
-    rows, by_image = [], {"area": box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))}
-    for epoch in epochs:
-        D = run.discriminator(epoch) if epoch else untrained(run)
-        seen = explain(D, data, limit=len(data))
-        by_layer = seen.rows()
-        print(f"{run.path.name} epoch {epoch}: " + ", ".join(f"{r['size']} {r['method']} {r['ratio']:.2f}" for r in by_layer), flush=True)
-        for row in by_layer:
-            share = heat_share(seen.heat[row["layer"]][row["method"]], data.boxes)
-            low, high = bootstrap_interval(share.ratio - share.elsewhere)  # beyond what position alone gives
-            row = dict(epoch=epoch, places=row.pop("size")) | row | dict(beyond=row["ratio"] - row["elsewhere"], beyond_low=low, beyond_high=high)
-            rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-            by_image[f"{row['places']} {row['method']}"] = share.heat
-    found = dict(epochs=epochs, rows=rows, images=[dict(image=i) | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))])
-    with write_beside(file) as part: part.write_text(json.dumps(found))
-    return found
+def settings(config): return {k: v for k, v in dataclasses.asdict(config).items() if v != getattr(SMALL, k)}
+
+
+def read(file): return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def write(file, report):
+    with write_beside(file) as part: part.write_text(json.dumps(report, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def train_all(group, runs, out, jobs, n=1000, **smaller):
+    "All runs of a group whose row is missing; the file is written after each."
+    plan = [(group, name, dataclasses.replace(config, **smaller)) for name, config in GROUPS[group].items()]
+    file, order = out/f"birds_{group}.json", list(GROUPS[group])
+    rows = [row for row in read(file).get("runs", []) if (row["name"], row["config"]) in [(name, settings(config)) for _, name, config in plan]]
+    report = dict(command=f"python bench/birds.py {group}", data=f"cub200, {len(load_images('cub200', 'train', size=32))} training images", common=dataclasses.asdict(SMALL))
+    if MEASURED[group]:
+        real, held_out = sides(plan[0][2])
+        report["held_out"] = dict(n=held_out.n) | judged(held_out, real, None)
+    # a process for each run, because one of them changes a function for all that come after it
+    with concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (max(1, os.cpu_count() // jobs),), max_tasks_per_child=1) as pool:
+        for job in concurrent.futures.as_completed([pool.submit(done, job, runs, n) for job in plan if job[1] not in [row["name"] for row in rows]]):
+            rows = sorted([*rows, job.result()], key=lambda row: order.index(row["name"]))
+            write(file, report | dict(runs=rows))
+    folders = [runs/group/folder_name(name) for name in order]
+    if all(folder.exists() for folder in folders):
+        z = torch.randn(8, SMALL.latent_dim, generator=seeded(0))
+        torchvision.io.write_png(image_grid(torch.cat([generate(T.open_run(folder).generator("last", ema=False), z) for folder in folders]), 8), str(out/f"birds_{group}.png"))
+    print(f"{len(rows)} of {len(plan)} runs in {file}")
+
+
+def explained(runs):
+    "Name → run, of those complete on the disk whose D and images are looked at closely."
+    folders = {f"{group}: {name}": runs/group/folder_name(name) for group, names in (("heads", GROUPS["heads"]), ("claims", ("gap", "fc", "gap, whole photographs", "fc, whole photographs"))) for name in names}
+    opened = {name: T.open_run(folder) for name, folder in folders.items() if folder.exists()}
+    return {name: run for name, run in opened.items() if len(run.history) == run.config.epochs} | {"cub200-dcgan": T.ready_run("cub200-dcgan")}
+
+
+def edges(images, places):
+    "(N,3,H,W) uint8 → (N,H,W): length of the gradient of the brightness, averaged onto places × places; what a map reaches that shows edges and nothing else."
+    brightness = F.pad(images.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    x, y = brightness[..., 1:-1, 2:] - brightness[..., 1:-1, :-2], brightness[..., 2:, 1:-1] - brightness[..., :-2, 1:-1]
+    return F.interpolate(F.adaptive_avg_pool2d((x**2 + y**2).sqrt(), places), images.shape[2:], mode="bilinear").squeeze(1)
+
+
+def shares(maps, boxes):
+    "Mean ratio of heat and area, what position alone gives, and what is beyond it, with 95 % intervals over photographs (the boxes of the others fixed)."
+    share = heat_share(maps, boxes)
+    low, high = bootstrap_interval(share.ratio - share.elsewhere)
+    mean = share.mean()
+    return share.heat, mean | dict(beyond=mean["ratio"] - mean["elsewhere"], beyond_low=low, beyond_high=high)
 
 
 def heat(runs, out):
-    "Where the D of `heads` look, and some of `claims`."
-    rows, images = [], []
-    for folder in [*sorted(p.parent for p in (runs/"heads").glob("*/config.json")), *(runs/"claims"/name for name in ("gap", "fc", "gap--whole-photographs", "fc--whole-photographs"))]:
-        run = T.open_run(folder)
-        found = heat_of(run)
-        rows += [dict(run=folder.name) | {k: getattr(run.config, k) for k in ("head", "seed", "size", "crop")} | row for row in found["rows"]]
-        if run.config.seed == 0 and run.config.size == 64: images += [dict(run=folder.name) | row for row in found["images"]]
-    protocol = f"{len(found['images'])} held-out images, boxes, verdict \"fake\""
-    (out/"birds_heat.json").write_text(json.dumps(dict(command="python bench/birds.py heat", protocol=protocol, rows=rows), ensure_ascii=False) + "\n", encoding="utf-8")
-    with open(out/"birds_heat.csv", "w", newline="", encoding="utf-8") as f:
+    "Shares of the heat inside the boxes of held-out images: rows by epoch, layer and method, and shares of every image by the last D."
+    def add(**row): rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+    file, table = out/"birds_heat.json", out/"birds_heat.csv"
+    rows = read(file).get("rows", [])
+    images = list(csv.DictReader(open(table, newline="", encoding="utf-8"))) if table.exists() else []
+    for name, run in explained(runs).items():
+        data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop, progress=False)
+        about = {k: getattr(run.config, k) for k in ("size", "crop")}
+        if not any(row["run"] == "edges" and about.items() <= row.items() for row in rows):  # what to hold the heat against
+            maps, box = {f"{n}×{n}": edges(data.images, n) for n in (data.img_size // 2, 8, 4)}, box_masks(data.boxes, data.images.shape[2:])
+            for places, m in maps.items(): add(run="edges", places=places, **about, **shares(m, data.boxes)[1])
+            for what, m in (("the box itself", box), ("all but the box", 1 - box)): add(run=what, **about, **shares(m, data.boxes)[1])
+        if any(row["run"] == name for row in rows): continue
+        by_image = {"area": box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))}
+        for epoch in [0, *run.kept]:
+            seen = explain(run.discriminator(epoch) if epoch else untrained(run), data, limit=len(data))
+            for layer, (_, h, w) in seen.layers.items():
+                for method in METHODS:
+                    by_image[f"{h}×{w} {method}"], found = shares(seen.heat[layer][method], data.boxes)
+                    add(run=name, epoch=epoch, places=f"{h}×{w}", layer=layer, method=method, head=run.config.head, seed=run.config.seed, **about, **found)
+            print(f"{name} epoch {epoch}: " + ", ".join(f"{r['places']} {r['method']} {r['ratio']:.2f} ({r['beyond']:+.2f})" for r in rows[-2 * len(seen.layers):]), flush=True)
+        if run.config.crop == "box" and run.config.seed == 0: images += [dict(run=name, image=i) | {k: f"{x[i]:.3f}" for k, x in by_image.items()} for i in range(len(data))]
+    write(file, dict(command="python bench/birds.py heat", protocol=f"{len(data)} held-out images, boxes, verdict \"fake\"", rows=rows))
+    with open(table, "w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, dict.fromkeys(k for row in images for k in row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(images)
-    print(f"{len(rows)} rows in {out/'birds_heat.json'}, {len(images)} in {out/'birds_heat.csv'}")
 
 
 def laplacian_variance(brightness):
@@ -216,12 +252,13 @@ def laplacian_variance(brightness):
     return F.conv2d(brightness, torch.tensor([[[[0., 1, 0], [1, -4, 1], [0, 1, 0]]]])).flatten(1).var(1)
 
 
-def look(images, rim=6):
+def look(images):
     """Sharpness: variance of the Laplacian of the brightness, its median and counts of its log10; its median at half the size, where a checkerboard
     is gone; median of the standard deviation of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation is at least
     0.15 (else grey), counts, and the share from 60 to 170 (green). Counts between EDGES."""
     brightness = images.float().mean(1, keepdim=True)
     outside = torch.ones(images.shape[2:], dtype=torch.bool)
+    rim = len(outside) // 10
     outside[rim:-rim, rim:-rim] = False
     hue, saturation, _ = rgb_to_hsv(images[:, :, outside].float().mean(2) / 255).T
     sharpness, hue = laplacian_variance(brightness), 360 * hue[saturation >= .15]
@@ -232,15 +269,20 @@ def look(images, rim=6):
 
 
 def looks(runs, out):
-    "Blurred and green? Real images, and those of each run of `heads` by the generator and by its moving average."
-    sets = {f"real, {name}": load_images("cub200", split, size=64, progress=False).images for name, split in (("training", "train"), ("held out", "test"))}
-    for name in GROUPS["heads"]:
-        run = T.open_run(runs/"heads"/folder_name(name))
-        z = torch.randn(len(sets["real, training"]), run.config.latent_dim, generator=seeded(1))
-        sets |= {f"{name}, {which}": generate(run.generator("last", ema=which == "average"), z) for which in ("average", "itself")}
-    report = dict(command="python bench/birds.py looks", edges={k: v.tolist() for k, v in EDGES.items()}, rows=[dict(name=name) | look(images) for name, images in sets.items()])
-    (out/"birds_looks.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
-    print(*report["rows"], f"written to {out/'birds_looks.json'}", sep="\n")
+    "Blurred and green? Real images, and those of runs by the generator itself, where it is kept, and by its moving average."
+    file = out/"birds_looks.json"
+    rows = read(file).get("rows", [])
+    def add(name, size, which, images): rows.append(dict(name=name, size=size, which=which) | look(images))
+    for name, run in explained(runs).items():
+        if run.config.crop != "box": continue
+        size = run.config.size
+        if not any(row["name"] == "real" and row["size"] == size for row in rows):
+            for split in ("train", "test"): add("real", size, split, load_images("cub200", split, size=size, progress=False).images)
+        if any(row["name"] == name for row in rows): continue
+        z = torch.randn(1500, run.config.latent_dim, generator=seeded(1))
+        for which in ("average",) if "packed" in run.info else ("average", "itself"): add(name, size, which, generate(run.generator("last", ema=which == "average"), z))
+    write(file, dict(command="python bench/birds.py looks", edges={k: v.tolist() for k, v in EDGES.items()}, rows=rows))
+    print(*({k: v for k, v in row.items() if "counts" not in k} for row in rows), f"written to {file}", sep="\n")
 
 
 def copies(runs, out, n=500):
@@ -263,7 +305,7 @@ AFTERWARDS = {"heat": heat, "looks": looks, "copies": copies}  # they open runs
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="+", choices=[*GROUPS, *AFTERWARDS])
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--tiny", action="store_true", help="everything at toy size")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--runs", type=Path, default=ROOT/"_runs/birds")
     parser.add_argument("--out", type=Path, default=ROOT/"nbs/data")
@@ -271,22 +313,7 @@ if __name__ == "__main__":
     smaller = {}
     if o.tiny:
         o.out = o.runs = Path(tempfile.mkdtemp())
-        smaller, MEASURED = dict(limit=64, base_channels=8, batch_size=32, epochs=1), {group: (50, [("last", ema)]) for group, (_, [*_, (_, ema)]) in MEASURED.items()}
-    threads = max(1, os.cpu_count() // o.jobs)
+        smaller = dict(n=50, limit=64, base_channels=8, batch_size=32, epochs=1)
     for group in o.groups:
-        if group in AFTERWARDS:
-            AFTERWARDS[group](o.runs, o.out)
-            continue
-        plan = [(group, name, dataclasses.replace(config, **smaller)) for name, config in GROUPS[group].items()]
-        n, which = MEASURED[group]
-        # a process for each run, because one of them changes a function for all that come after it
-        with concurrent.futures.ProcessPoolExecutor(o.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,), max_tasks_per_child=1) as pool:
-            rows = list(pool.map(functools.partial(done, runs=o.runs, n=n, which=which), plan))
-        floor = []
-        for size, crop in dict.fromkeys((c.size, c.crop) for _, _, c in plan):
-            real, held_out = sides(dataclasses.replace(plan[0][2], size=size, crop=crop))
-            floor.append(dict(size=size, crop=crop, n=held_out.n) | judged(held_out, real, None))
-        report = dict(command=f"python bench/birds.py {group}", data=f"cub200, {len(load_images('cub200', 'train', size=32))} training images",
-                      common=dataclasses.asdict(SMALL), threads=threads, torch=torch.__version__, held_out=floor, runs=rows)
-        (o.out/f"birds_{group}.json").write_text(json.dumps(report, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"written to {o.out/f'birds_{group}.json'}")
+        if group in AFTERWARDS: AFTERWARDS[group](o.runs, o.out)
+        else: train_all(group, o.runs, o.out, o.jobs, **smaller)
