@@ -82,9 +82,10 @@ for name, build in (("dcgan-sum", summing), ("dcgan-torch-init", torch_init), ("
 
 def moving_both():
     "A step of G that moves D's weights too, by an Adam of their own with the settings of G's, so that both lower G's loss; it is not in the checkpoints."
-    optimisers = {}
+    opt_d = None
     def step(D, opt_g, fake, loss, real=None, backward=torch.Tensor.backward, view=None):
-        opt_d = optimisers.setdefault(id(D), torch.optim.Adam(D.parameters(), RATE, (.5, .999)))
+        nonlocal opt_d
+        opt_d = opt_d or torch.optim.Adam(D.parameters(), RATE, (.5, .999))
         g_loss = loss.g(D(fake), None)
         for opt in (opt_g, opt_d): opt.zero_grad()
         backward(g_loss)
@@ -99,7 +100,7 @@ CHANGES = {  # of either head
     "lr of G × 4": dict(lr_g=4 * RATE), "whole photographs": dict(crop="whole"), "minimax loss": dict(loss="minimax"), MOVED: {}}
 OF_GAP = {"sum": dict(model="dcgan-sum"), "no batch norm before the head": dict(model="dcgan-no-last-bn"), "no batch norm in D": dict(model="dcgan-no-bn")}
 REMEDIES = {"nothing": {}, "augmentation": dict(augment="color,translation,cutout"), "R1": dict(r1=.1), "no batch norm in D": dict(model="dcgan-no-bn"),
-         "spectral norm": dict(model="dcgan-sn")}
+            "spectral norm": dict(model="dcgan-sn")}
 GROUPS = {
     "heads": {f"{head}, seed {seed}": dataclasses.replace(LARGE, head=head, seed=seed) for head in ("gap", "fc") for seed in (0, 1)},
     "claims": {", ".join(filter(None, (head, name))): dataclasses.replace(SMALL, **dict(head=head, epochs=51, keep_every=17) | change)
@@ -225,13 +226,12 @@ def heat(runs, out):
     images = list(csv.DictReader(open(table, newline="", encoding="utf-8"))) if table.exists() else []
     for name, run in explained(runs).items():
         data = load_images(run.config.data, "test", size=run.config.size, crop=run.config.crop, progress=False)
-        about = {k: getattr(run.config, k) for k in ("size", "crop")}
+        about, box = {k: getattr(run.config, k) for k in ("size", "crop")}, box_masks(data.boxes, data.images.shape[2:])
         if not any(row["run"] == "edges" and about.items() <= row.items() for row in rows):  # what to hold the heat against
-            maps, box = {f"{n}×{n}": edges(data.images, n) for n in (data.img_size // 2, 8, 4)}, box_masks(data.boxes, data.images.shape[2:])
-            for places, m in maps.items(): add(run="edges", places=places, **about, **shares(m, data.boxes)[1])
+            for n in (data.img_size // 2, 8, 4): add(run="edges", places=f"{n}×{n}", **about, **shares(edges(data.images, n), data.boxes)[1])
             for what, m in (("the box itself", box), ("all but the box", 1 - box)): add(run=what, **about, **shares(m, data.boxes)[1])
         if any(row["run"] == name for row in rows): continue
-        by_image = {"area": box_masks(data.boxes, data.images.shape[2:]).mean((1, 2))}
+        by_image = {"area": box.mean((1, 2))}
         for epoch in [0, *run.kept]:
             seen = explain(run.discriminator(epoch) if epoch else untrained(run), data, limit=len(data))
             for layer, (_, h, w) in seen.layers.items():
@@ -254,8 +254,8 @@ def laplacian_variance(brightness):
 
 def look(images):
     """Sharpness: variance of the Laplacian of the brightness, its median and counts of its log10; its median at half the size, where a checkerboard
-    is gone; median of the standard deviation of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation is at least
-    0.15 (else grey), counts, and the share from 60 to 170 (green). Counts between EDGES."""
+    of period two is gone; median of the standard deviation of the brightness. Colour of the rim: hue of its mean, in degrees, where its saturation
+    is at least 0.15 (else it is grey), counts. Counts between EDGES."""
     brightness = images.float().mean(1, keepdim=True)
     outside = torch.ones(images.shape[2:], dtype=torch.bool)
     rim = len(outside) // 10
@@ -264,7 +264,6 @@ def look(images):
     sharpness, hue = laplacian_variance(brightness), 360 * hue[saturation >= .15]
     medians = dict(sharpness=sharpness, half_size=laplacian_variance(F.avg_pool2d(brightness, 2)), contrast=brightness.flatten(1).std(1))
     return dict(n=len(images)) | {k: round(v.median().item()) for k, v in medians.items()} | dict(
-        green=round(float(((hue >= 60) & (hue < 170)).sum()) / len(images), 3), grey=round(1 - len(hue) / len(images), 3),
         sharpness_counts=np.histogram(sharpness.log10(), EDGES["sharpness"])[0].tolist(), hue_counts=np.histogram(hue, EDGES["hue"])[0].tolist())
 
 
@@ -296,8 +295,7 @@ def copies(runs, out, n=500):
         near = nearest_real(images, index)
         rows.append(dict(name=name, distance=[round(d, 2) for d in near.distance.flatten().tolist()], nearest=near.index.flatten().tolist(), mirrored=near.mirrored.flatten().tolist()))
         print(f"{name}: median distance {near.distance.median():.2f}, smallest {near.distance.min():.2f}")
-    report = dict(command="python bench/birds.py copies", latents=f"{n} by seeded(2)", rows=rows)
-    (out/"birds_copies.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+    write(out/"birds_copies.json", dict(command="python bench/birds.py copies", latents=f"{n} by seeded(2)", rows=rows))
 
 
 AFTERWARDS = {"heat": heat, "looks": looks, "copies": copies}  # they open runs
