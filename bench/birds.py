@@ -1,6 +1,6 @@
 """The runs of the case study 20_birds: DCGAN on CUB-200-2011, two heads, single changes, and remedies for few images.
 
-    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 590,000 images a run, half an hour to two hours of one core
+    python bench/birds.py heads      64×64, heads gap and fc, two seeds each: 250,000 images a run, an hour of one core
     python bench/birds.py claims     32×32, both heads, one change at a time: 75,000 images a run, some minutes of one core
     python bench/birds.py few        32×32, head fc, remedies for small data sets, two seeds each: 100,000 images a run
     python bench/birds.py heat       where the discriminators of `heads`, of some of `claims` and of the ready run look: some minutes each
@@ -10,7 +10,8 @@
 
 The first three write nbs/data/birds_GROUP.json: settings, losses by epoch, slope of D, spread of the images, and in `heads` and `few` FID,
 KID, precision, recall and coverage of generated images against the training images, KID against the held-out ones too; what real held-out
-images reach against the training images stands beside them. birds_GROUP.png has images of the generators themselves, a row for each run in that order.
+images reach against the training images stands beside them. birds_GROUP.png has images of the generators themselves, a row for each run in that order;
+birds_film.png has five latents of each run of `heads` by its moving average, at every epoch that was kept.
 A run whose row stands in the JSON is not done again, one that was interrupted goes on. `heat` takes the held-out images with their boxes:
 birds_heat.json has the shares by run, epoch, layer and method, where epoch 0 is a D that was not trained; birds_heat.csv has those of every
 image for the last epoch. It and `looks` do what is missing as well. Two runs at once, a core each, finish sooner than one after the
@@ -47,7 +48,7 @@ from gan_course.losses import r1_penalty
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = T.TrainConfig(data="cub200", size=32, base_channels=32, epochs=68, precision="float32", samples=16)  # 68 · 1,472 images
-LARGE = dataclasses.replace(SMALL, size=64, epochs=401, precision="auto", samples=64, keep_every=50)
+LARGE = dataclasses.replace(SMALL, size=64, epochs=171, samples=64, keep_every=57)
 MOVED = "D moved by G's step"  # the one change that is no setting: see `moving_both`
 
 
@@ -191,8 +192,9 @@ def train_all(group, runs, out, jobs, n=1000, **smaller):
             write(file, report | dict(runs=rows))
     folders = [runs/group/folder_name(name) for name in order]
     if all(folder.exists() for folder in folders):
-        z = torch.randn(8, SMALL.latent_dim, generator=seeded(0))
-        torchvision.io.write_png(image_grid(torch.cat([generate(T.open_run(folder).generator("last", ema=False), z) for folder in folders]), 8), str(out/f"birds_{group}.png"))
+        opened, z = [T.open_run(folder) for folder in folders], torch.randn(8, SMALL.latent_dim, generator=seeded(0))
+        torchvision.io.write_png(image_grid(torch.cat([generate(run.generator("last", ema=False), z) for run in opened]), 8), str(out/f"birds_{group}.png"))
+        if group == "heads": torchvision.io.write_png(image_grid(torch.cat([run.samples(epoch)[:5] for run in opened for epoch in run.kept]), 5 * len(opened[0].kept)), str(out/"birds_film.png"))
     print(f"{len(rows)} of {len(plan)} runs in {file}")
 
 
