@@ -1,7 +1,7 @@
 # make lab | test | docs | clean. Needs Python >= 3.11 with pip and venv; everything stays inside this folder.
 PYTHON ?= python3
 BIN := .venv/bin
-FIRST := nbs/00_core.ipynb
+FIRST := nbs/00_start.ipynb
 
 # what Jupyter, IPython, Matplotlib (and npm, which Jupyter asks about language servers) would keep in the home directory
 HOMES := JUPYTER_CONFIG_DIR="$(CURDIR)/.jupyter/config" JUPYTER_DATA_DIR="$(CURDIR)/.jupyter/data" \
@@ -29,11 +29,11 @@ lab: .venv/.ready
 	$(HOMES) $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_FLAGS)
 
 # -rs says which tests were skipped and how to get them: those in a browser want Chromium (CI=true makes its absence a failure);
-# two notebooks at a time, one thread each: more threads than cores slow each other down a lot
+# two notebooks, then two files of tests at a time, one thread each: more threads than cores slow each other down a lot
 test: .venv/.ready
 	$(HOMES) $(BIN)/python -m pytest -q tests/test_repository.py
 	$(HOMES) OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print
-	$(HOMES) $(BIN)/python -m pytest -q -rs --durations 5 --deselect tests/test_repository.py
+	$(HOMES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs --durations 5 -n 2 --dist loadfile --deselect tests/test_repository.py
 
 docs: .venv/.ready
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto: https://quarto.org/docs/get-started"; exit 1; }

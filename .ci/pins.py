@@ -13,6 +13,12 @@ HEAD = """# The course's environment, one set that installs together (`pip check
 CUDA = re.compile(r"^(nvidia-|cuda-|triton$)")
 
 report = json.load(sys.stdin)
-names = sorted((re.sub(r"[-_.]+", "-", i["metadata"]["name"].lower()), i["metadata"]["version"]) for i in report["install"])
-pins = [f"{n}=={v.split('+')[0]}" + (' ; sys_platform == "linux"' if CUDA.match(n) else "") for n, v in names if n != "gan-course"]
-print(HEAD + "\n".join(pins))
+
+def pin(name, version):
+    marker = ' ; sys_platform == "linux"' if CUDA.match(name) else ""
+    return f"{name}=={version.split('+')[0]}{marker}"
+
+
+found = [item["metadata"] for item in report["install"]]
+names = sorted((re.sub(r"[-_.]+", "-", about["name"].lower()), about["version"]) for about in found)
+print(HEAD + "\n".join(pin(name, version) for name, version in names if name != "gan-course"))

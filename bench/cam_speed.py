@@ -1,82 +1,108 @@
-"""Grad-CAM and Grad-CAM++ together: ours against pytorch-grad-cam (pip install grad-cam), alternating in one run.
+"""Grad-CAM and Grad-CAM++ together: ours against pytorch-grad-cam (pip install grad-cam), taking turns in one run.
 
     python bench/cam_speed.py [--n 256] [--size 64] [--rounds 5] [--threads 2] [--calls 100]
 
-For three networks, the time for both maps of the n images: ours in one call of `cams`, theirs in one call of GradCAM and one
-of GradCAMPlusPlus on the same batch. The maps are compared as well (ours with eps=1e-6, as theirs has it). Below: how far the
-memory of the process grows over so many calls, after ten to warm up.
+For three networks, the time for both maps of the n images: ours in one call of `cams`, theirs in one call of GradCAM
+and one of GradCAMPlusPlus on the same batch. The maps are compared as well (ours with eps=1e-6, as theirs has it).
+The second table tells how far the memory of the process grows over so many calls, after ten to warm up. Without
+grad-cam only ours is timed.
 """
-import argparse
-import gc
+import functools
 import statistics
-import time
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torchvision
-from pytorch_grad_cam import GradCAM, GradCAMPlusPlus
+from common import Options, alternate, ratios, read_options, report, resident
 
 from gan_course.core import seeded
 from gan_course.dcgan import Discriminator, init_weights
 from gan_course.gradcam import cams
 
+try:
+    from pytorch_grad_cam import GradCAM, GradCAMPlusPlus
 
-def logit(output): return output if output.ndim == 1 else output[:, 0]
+    METHODS: tuple[Any, ...] = GradCAM, GradCAMPlusPlus
+except ImportError:  # the versions in the result say so
+    METHODS = ()
+
+
+@dataclass
+class CamOptions(Options):
+    TINY_SIZES = dict(n=2, rounds=1, calls=2)
+    n: int = 256  # images
+    size: int = 64  # pixels of their sides
+    rounds: int = 5
+    calls: int = 100  # over which memory is watched
+
+
+def logit(output):
+    """(B,) as D gives them, or the first class of (B,classes)."""
+    return output if output.ndim == 1 else output[:, 0]
 
 
 def networks(size):
+    """name → (network, layer to look at)."""
     torch.manual_seed(0)
+    found = {}
     for head in ("fc", "gap"):
         D = init_weights(Discriminator(size, head=head), seeded(0)).eval()
-        yield f"DCGAN discriminator, {head}, last layer", D, D.features[-1]
-    net = torchvision.models.resnet18(num_classes=1).eval()
-    yield "torchvision resnet18, layer4", net, net.layer4
+        found[f"DCGAN discriminator, {head}, last layer"] = D, list(D.get_submodule("features").children())[-1]
+    resnet = torchvision.models.resnet18(num_classes=1).eval()
+    found["torchvision resnet18, layer4"] = resnet, resnet.layer4
+    return found
 
 
 def ours(net, layer, x):
+    """Both maps by one pass."""
     both = cams(net, x, layer, logit, eps=1e-6)
     return both.gradcam, both.plusplus
 
 
 def theirs(net, layer, x):
+    """Both maps, one method after the other."""
+    targets = [lambda output: output.sum()] * len(x)
     maps = []
-    for method in (GradCAM, GradCAMPlusPlus):
-        with method(net, [layer]) as explainer: maps.append(torch.from_numpy(explainer(x, [lambda output: output.sum()] * len(x))))
+    for method in METHODS:
+        with method(net, [layer]) as explainer:
+            maps.append(torch.from_numpy(explainer(x, targets)))
     return maps
 
 
-def seconds(function, *args):
-    start = time.perf_counter()
-    return function(*args), time.perf_counter() - start
+def compare(net, layer, x, rounds):
+    """A row: seconds of either, ours as a share of theirs, and how far the maps differ."""
+    ways = {"ours": ours} | ({"theirs": theirs} if METHODS else {})
+    seen = alternate({name: functools.partial(way, net, layer, x) for name, way in ways.items()}, rounds)
+    seconds = {name: [t.wall for t in timings] for name, timings in seen.items()}
+    row = {f"{name} s": statistics.median(s) for name, s in seconds.items()}
+    if "theirs" in seen:
+        row |= ratios(seconds["ours"], seconds["theirs"])
+        for i, method in enumerate(("Grad-CAM", "Grad-CAM++")):
+            row[f"{method} differs"] = (seen["ours"][-1].result[i] - seen["theirs"][-1].result[i]).abs().max().item()
+    return row
 
 
-def resident():
-    """MiB of memory that the process holds (Linux)."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+def memory(net, layer, x, calls):
+    """A row: the memory before and after many calls, and the hooks that they left."""
+    for _ in range(min(10, calls)):
+        ours(net, layer, x)
+    before = resident()
+    for _ in range(calls):
+        ours(net, layer, x)
+    return {"images": len(x), "calls": calls, "before MiB": before, "after MiB": resident(),
+            "hooks left": len(layer._forward_hooks)}
+
+
+def main():
+    o = read_options(CamOptions, __doc__)
+    x = torch.rand(o.n, 3, o.size, o.size, generator=seeded(1)) * 2 - 1
+    found = networks(o.size)
+    speed = {name: compare(net, layer, x, o.rounds) for name, (net, layer) in found.items()}
+    net, layer = next(iter(found.values()))
+    growth = [memory(net, layer, x[:32], o.calls)]
+    report(o, {"seconds for both maps, medians; ratio of ours to theirs": speed, "memory": growth}, peers=("grad-cam",))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in dict(n=256, size=64, rounds=5, threads=2, calls=100).items(): parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    x = torch.rand(args.n, 3, args.size, args.size, generator=seeded(1)) * 2 - 1
-    print(f"{args.n} images {args.size}×{args.size}, {args.threads} threads, median of {args.rounds} rounds; seconds for both maps\n")
-    print(f"{'':40} {'ours':>8} {'theirs':>8} {'ratio':>7}  largest difference of the maps")
-    for name, net, layer in networks(args.size):
-        times = {ours: [], theirs: []}
-        for i in range(args.rounds + 1):
-            maps = {}
-            for function in ((ours, theirs) if i % 2 else (theirs, ours)):
-                maps[function], t = seconds(function, net, layer, x)
-                if i: times[function].append(t)  # the first round warms up
-        mine, other = (statistics.median(times[f]) for f in (ours, theirs))
-        off = [(a - b).abs().max().item() for a, b in zip(maps[ours], maps[theirs])]
-        print(f"{name:40} {mine:8.3f} {other:8.3f} {mine / other:7.2f}  Grad-CAM {off[0]:.1e}, Grad-CAM++ {off[1]:.1e}", flush=True)
-    net, layer = list(networks(args.size))[0][1:]
-    few = x[:32]
-    for _ in range(10): ours(net, layer, few)
-    before = resident()
-    for _ in range(args.calls): ours(net, layer, few)
-    print(f"\nmemory over {args.calls} calls with {len(few)} images: {before:.1f} → {resident():.1f} MiB; hooks left: {len(layer._forward_hooks)}")
+    main()

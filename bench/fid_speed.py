@@ -1,61 +1,81 @@
-"""FID of two folders: ours against pytorch-fid and torch-fidelity, alternating in one run, the same files and weights.
+"""FID of two folders: ours against pytorch-fid and torch-fidelity, taking turns in one run, the same files and weights.
 
     python bench/fid_speed.py [--n 5000] [--part 1000] [--threads 2] [--data cifar10] [--parts whole distance memory]
 
-n test images against n training images as PNG files, read in parts by one tool after the other. A tool's time for a side is
-its median part times the number of parts: what disturbs fewer than half of the parts does not move the result. Timed apart:
-the features and statistics of either side, and the distance; loading the network is not counted. With statistics of the real
-side from the cache (ours: safetensors, the others': npz) only the other side is read. Below: the distance alone against
-scipy.linalg.sqrtm at 2048 dimensions, and the peak memory of our statistics for 5000 and 20,000 images (with a random
-projection in place of Inception, whose memory depends on the batch alone).
+whole: n test images against n training images as PNG files, read in parts by one tool after the other. A tool's time
+for a side is its median part times the number of parts: what disturbs fewer than half of the parts does not move the
+result. Timed apart: the features and statistics of either side, and the distance; loading the network is not counted.
+With statistics of the real side from the cache (ours: safetensors, the others': npz) only the other side is read.
+
+distance: the distance alone against scipy.linalg.sqrtm at 2048 dimensions.
+
+memory: the peak memory of our statistics for 5000 and 20,000 images (with a random projection in place of Inception,
+whose memory depends on the batch alone).
+
 5000 against 5000 take about three quarters of an hour on two cores.
 """
-import argparse
 import contextlib
 import functools
 import io
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import scipy.linalg
 import torch
+from common import Options, alternate, clock, in_new_process, note, ratios, read_options, report, watched_memory
 from PIL import Image
 
-from gan_course import fid
 from gan_course.core import seeded
 from gan_course.data import load_images
+from gan_course.evaluation import gather
+from gan_course.features import INCEPTION_URL, get_extractor
+from gan_course.fid import FeatureStats, frechet_distance, frechet_from_stats
+from gan_course.sources import Source, from_folder
+
+
+@dataclass
+class FidOptions(Options):
+    TINY_SIZES = dict(n=32, part=16, data="toy-birds", extractor="small", dim=32, rounds=1, memory_images=(100,))
+    n: int = 5000  # images of either side
+    part: int = 1000  # images read before it is the next tool's turn
+    data: str = "cifar10"
+    extractor: Literal["inception", "small"] = "inception"  # the peers know Inception only
+    parts: tuple[Literal["whole", "distance", "memory"], ...] = ("whole", "distance", "memory")
+    dim: int = 2048  # of the distance alone
+    rounds: int = 2  # of the distance alone
+    memory_images: tuple[int, ...] = (5000, 20_000)
 
 
 class Ours:
-    name = "gan_course"
+    name, suffix = "gan_course", "safetensors"
 
-    def __init__(self): self.extractor = fid.get_extractor("inception", "cpu")
-    def read(self, folder): return fid.gather(fid.from_folder(folder), self.extractor, keep=0, progress=False)
-    def stats(self, parts): return functools.reduce(fid.FeatureStats.merge, parts)
-    def distance(self, a, b): return fid.frechet_from_stats(a, b)
+    def __init__(self, extractor): self.extractor = get_extractor(extractor, "cpu")
+    def read(self, folder): return gather(from_folder(folder), self.extractor, keep=0, progress=False)
+    def stats(self, parts): return functools.reduce(FeatureStats.merge, parts)
+    def distance(self, a, b): return frechet_from_stats(a, b)
     def store(self, stats, file): stats.save(file)
-    def load(self, file): return fid.FeatureStats.load(file)
+    def load(self, file): return FeatureStats.load(file)
 
 
 class PytorchFid:
-    name = "pytorch-fid"
+    name, suffix = "pytorch-fid", "npz"
 
     def __init__(self):
-        import pytorch_fid.inception as inception
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(fid.INCEPTION_URL).name
-        inception.load_state_dict_from_url = lambda *a, **k: torch.load(file, weights_only=True)  # the same weights: their parameters have the same names
+        from pytorch_fid import inception
+        weights = Path(torch.hub.get_dir())/"checkpoints"/Path(INCEPTION_URL).name
+        # the same weights as the others': their parameters have the same names
+        inception.load_state_dict_from_url = lambda *args, **kwargs: torch.load(weights, weights_only=True)
         self.net = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
 
     def read(self, folder):
         from pytorch_fid.fid_score import get_activations
-        with contextlib.redirect_stderr(io.StringIO()): return get_activations(sorted(folder.iterdir()), self.net, 50, 2048, "cpu", 2)
+        with contextlib.redirect_stderr(io.StringIO()):
+            return get_activations(sorted(folder.iterdir()), self.net, 50, 2048, "cpu", 2)
 
     def stats(self, parts):
         x = np.concatenate(parts)
@@ -63,15 +83,18 @@ class PytorchFid:
 
     def distance(self, a, b):
         from pytorch_fid.fid_score import calculate_frechet_distance
-        with contextlib.redirect_stdout(io.StringIO()): return float(calculate_frechet_distance(*a, *b))
+        with contextlib.redirect_stdout(io.StringIO()):
+            return float(calculate_frechet_distance(*a, *b))
 
     def store(self, stats, file): np.savez(file, mu=stats[0], sigma=stats[1])
+
     def load(self, file):
-        with np.load(file) as f: return f["mu"], f["sigma"]
+        with np.load(file) as f:
+            return f["mu"], f["sigma"]
 
 
 class TorchFidelity:
-    name = "torch-fidelity"
+    name, suffix = "torch-fidelity", "npz"
 
     def __init__(self):
         from torch_fidelity.utils import create_feature_extractor
@@ -79,7 +102,8 @@ class TorchFidelity:
 
     def read(self, folder):
         from torch_fidelity.utils import extract_featuresdict_from_input_id
-        return extract_featuresdict_from_input_id(1, self.net, input1=str(folder), batch_size=64, cuda=False, verbose=False, save_cpu_ram=False)["2048"]
+        how = dict(batch_size=64, cuda=False, verbose=False, save_cpu_ram=False)
+        return extract_featuresdict_from_input_id(1, self.net, input1=str(folder), **how)["2048"]
 
     def stats(self, parts):
         from torch_fidelity.metric_fid import fid_features_to_statistics
@@ -90,110 +114,154 @@ class TorchFidelity:
         return fid_statistics_to_metric(a, b, False)["frechet_inception_distance"]
 
     def store(self, stats, file): np.savez(file, **stats)
+
     def load(self, file):
-        with np.load(file) as f: return dict(f)
+        with np.load(file) as f:
+            return dict(f)
 
 
-def clock(f, *args):
-    started = time.perf_counter()
-    result = f(*args)
-    return result, time.perf_counter() - started
+PEERS = {peer.name: peer for peer in (PytorchFid, TorchFidelity)}
 
 
-def write(images, place, part):
+def find_tools(extractor):
+    """The tools that can run here, and name → why not, for the others."""
+    tools: list[Any] = [Ours(extractor)]
+    left_out = {}
+    for name, peer in PEERS.items():
+        if extractor != "inception":
+            left_out[name] = "left out: it needs the weights of Inception"
+            continue
+        try:
+            tools.append(peer())
+        except ImportError as e:
+            left_out[name] = f"left out: {e}"
+    return tools, left_out
+
+
+def write_images(images, place, part):
     """PNG files, `part` a folder; the folders."""
     for i, x in enumerate(images):
-        folder = place / f"{i // part:03d}"
+        folder = place/f"{i // part:03d}"
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(x.permute(1, 2, 0).squeeze(-1).numpy()).save(folder / f"{i:05d}.png")
+        Image.fromarray(x.permute(1, 2, 0).squeeze(-1).numpy()).save(folder/f"{i:05d}.png")
     return sorted(place.iterdir())
 
 
-def whole(o):
-    tools = [Ours(), PytorchFid(), TorchFidelity()]
-    seconds, read, results = ({tool.name: x() for tool in tools} for x in (lambda: {"fake": [], "real": []}, lambda: {"fake": [], "real": []}, dict))
+def read_in_turns(tools, folders):
+    """tool's name → Timings of the folders; another tool is first each time."""
+    seen = {tool.name: [] for tool in tools}
+    for i, folder in enumerate(folders):
+        first = i % len(tools)
+        for tool in tools[first:] + tools[:first]:
+            timing = clock(lambda tool=tool, folder=folder: tool.read(folder))
+            seen[tool.name].append(timing)
+            note(f"{folder.parent.name} {folder.name} {tool.name} {timing.wall:.1f} s")
+    return seen
+
+
+def chosen_images(data, split, n):
+    """n images of a split, the same each time."""
+    images = load_images(data, split).images
+    return images[np.random.RandomState(2020).choice(len(images), min(n, len(images)), replace=False)]
+
+
+def add_up(tool, fake, real, place):
+    """A row: the FID, and the seconds of its pieces, from the Timings of the parts of both sides."""
+    fake_stats, real_stats = (clock(lambda side=side: tool.stats([t.result for t in side])) for side in (fake, real))
+    distance = clock(lambda: tool.distance(fake_stats.result, real_stats.result))
+    file = place/f"{tool.name}.{tool.suffix}"
+    tool.store(real_stats.result, file)
+    loaded = clock(lambda: tool.load(file))
+    fake_s, real_s = (statistics.median(t.wall for t in side) * len(side) for side in (fake, real))
+    fake_s, real_s = fake_s + fake_stats.wall, real_s + real_stats.wall
+    return {
+        "FID": f"{distance.result:.6f}", "whole s": fake_s + real_s + distance.wall, "distance s": distance.wall,
+        "real cached s": fake_s + loaded.wall + distance.wall}
+
+
+def compare_tools(o):
+    """tool → its row, with how many times as fast ours is."""
+    tools, left_out = find_tools(o.extractor)
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
-        for side, split in (("fake", "test"), ("real", "train")):
-            images = load_images(o.data, split).images
-            chosen = np.random.RandomState(2020).choice(len(images), min(o.n, len(images)), replace=False)
-            for i, folder in enumerate(write(images[chosen], place / side, o.part)):
-                for tool in tools[i % 3:] + tools[:i % 3]:
-                    x, s = clock(tool.read, folder)
-                    read[tool.name][side].append(x)
-                    seconds[tool.name][side].append(s)
-                    print(f"{side} {folder.name} {tool.name} {s:.1f} s", file=sys.stderr, flush=True)
-        for tool in tools:
-            (a, a_s), (b, b_s) = (clock(tool.stats, read[tool.name][side]) for side in ("fake", "real"))
-            value, distance = clock(tool.distance, a, b)
-            file = place / f"{tool.name}.{'safetensors' if tool.name == 'gan_course' else 'npz'}"
-            tool.store(b, file)
-            _, load = clock(tool.load, file)
-            fake, real = (statistics.median(seconds[tool.name][side]) * len(seconds[tool.name][side]) + s for side, s in (("fake", a_s), ("real", b_s)))
-            results[tool.name] = dict(value=value, whole=fake + real + distance, distance=distance, cached=fake + load + distance)
-    print(f"{o.n} test against {o.n} training images of {o.data}, PNG files, {torch.get_num_threads()} threads, alternating every {o.part} images, median part times parts")
-    print(f"{'':16} {'FID':>12} {'whole':>9} {'distance':>9} {'real cached':>12} {'ours is faster: whole':>23} {'cached':>8} {'cached against its whole':>25}")
-    ours, *peers = results.values()
-    for name, m in results.items():
-        print(f"{name:16} {m['value']:12.6f} {m['whole']:7.1f} s {m['distance']:7.1f} s {m['cached']:10.1f} s {m['whole'] / ours['whole']:22.2f}× "
-              f"{m['cached'] / ours['cached']:7.2f}× {m['whole'] / ours['cached']:24.2f}×")
-    fastest = min(p["whole"] for p in peers)
-    print(f"against the faster peer: whole {fastest / ours['whole']:.2f}×, with cached statistics {fastest / ours['cached']:.2f}× its whole, "
-          f"{min(p['cached'] for p in peers) / ours['cached']:.2f}× its own cached run", flush=True)
+
+        def read_side(side, split):
+            folders = write_images(chosen_images(o.data, split, o.n), place/side, o.part)
+            return read_in_turns(tools, folders)
+        fake, real = read_side("fake", "test"), read_side("real", "train")
+        rows = {tool.name: add_up(tool, fake[tool.name], real[tool.name], place) for tool in tools}
+    whole, cached = (rows[Ours.name][column] for column in ("whole s", "real cached s"))
+    for row in rows.values():
+        row |= {"ours is faster: whole": row["whole s"] / whole, "cached": row["real cached s"] / cached,
+                "cached against its whole": row["whole s"] / cached}
+    return rows | {name: {"note": why} for name, why in left_out.items()}
 
 
-def distances(rounds=2):
+def compare_distances(dim, rounds):
+    """way → its row: the distance alone, and its value."""
+    from scipy.linalg import sqrtm
     g = seeded(0)
-    mixing = torch.randn(2048, 2048, generator=g) * torch.logspace(-2, 0, 2048)
-    covs = [(torch.randn(5000, 2048, generator=g) @ mixing).T.cov().double() for _ in range(2)]
-    zero = torch.zeros(2048)
-    ours, theirs = [], []
-    for _ in range(rounds):
-        value, seconds = clock(fid.frechet_distance, zero, covs[0], zero, covs[1])
-        ours.append(seconds)
-        root, seconds = clock(scipy.linalg.sqrtm, (covs[0] @ covs[1]).numpy())
-        theirs.append(seconds)
-    other = (covs[0].trace() + covs[1].trace()).item() - 2 * np.trace(root).real
-    print(f"\ndistance alone, 2048×2048: ours {min(ours):.2f} s, scipy.linalg.sqrtm {min(theirs):.2f} s, ratio {min(theirs) / min(ours):.1f} "
-          f"(same to {abs(value - other) / other:.0e})")
+    mixing = torch.randn(dim, dim, generator=g) * torch.logspace(-2, 0, dim)
+    a, b = ((torch.randn(5000, dim, generator=g) @ mixing).T.cov().double() for _ in range(2))
+    zero = torch.zeros(dim)
+
+    def by_sqrtm(): return (a.trace() + b.trace()).item() - 2 * np.trace(sqrtm((a @ b).numpy())).real
+    ways = {"ours": lambda: frechet_distance(zero, a, zero, b), "scipy.linalg.sqrtm": by_sqrtm}
+    seen = alternate(ways, rounds, warm_up=False)
+    seconds = {name: [t.wall for t in timings] for name, timings in seen.items()}
+    value = {name: timings[-1].result for name, timings in seen.items()}
+    rows = {}
+    for name, s in seconds.items():
+        off = abs(value[name] - value["ours"]) / value["ours"]
+        rows[name] = {"seconds": statistics.median(s), **ratios(s, seconds["ours"]), "differs by the share": off}
+    return rows
 
 
-MEMORY = """
-import sys, torch
-from gan_course import fid
-n, keep = int(sys.argv[1]), int(sys.argv[2])
-torch.set_num_threads(1)
 class Projection:
+    """An extractor of 2048 numbers that costs nothing."""
     name, dim, version = "projection", 2048, "1"
-    weights = torch.randn(3 * 32 * 32, 2048) / 50
+
+    def __init__(self): self.weights = torch.randn(3 * 32 * 32, self.dim) / 50
     def __call__(self, x): return x.flatten(1).float() @ self.weights
-batches = lambda size: (torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8) for _ in range(n // size))
-s = fid.gather(fid.Source("noise", n, batches, "32x32"), Projection(), keep, 50, False)
-def peak(): return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss counts the parent's, too
-before = peak()
-fid.frechet_from_stats(s, s)
-print(before, peak())
-"""
 
 
-def memory():
-    print("\npeak memory of one side, MiB (its statistics, then with the distance)")
-    for keep, what in ((0, "FID alone"), (10_000, "with 10,000 features held for KID and precision")):
-        for n in (5000, 20_000):
-            done = subprocess.run([sys.executable, "-c", MEMORY, str(n), str(keep)], capture_output=True, text=True, check=True)
-            before, after = map(float, done.stdout.split())
-            print(f"  {what:48} {n:6,} images: {before:6.0f}  {after:6.0f}")
+def peak_memory(n, keep):
+    """Peak MiB of this process: with the statistics of n images, and with the distance as well; on one thread."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # few images
+
+    def noise(size): return (torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8) for _ in range(n // size))
+    with watched_memory() as both:
+        with watched_memory() as one:
+            stats = gather(Source("noise", n, noise, "32×32"), Projection(), keep, 50, False)
+        frechet_from_stats(stats, stats)
+    return one.peak, both.peak
+
+
+def memory_rows(counts):
+    """A row each for few and many images, with and without the features that KID and precision need."""
+    rows = []
+    for keep, what in ((0, "FID alone"), (10_000, "10,000 features held for KID and precision")):
+        for n in counts:
+            one, both = in_new_process(peak_memory, n, keep)
+            rows.append({"what": what, "images": n, "statistics MiB": one, "with the distance MiB": both})
+    return rows
+
+
+def main():
+    o = read_options(FidOptions, __doc__)
+    if o.n % o.part:
+        sys.exit(f"--n {o.n} is no multiple of --part {o.part}")
+    warnings.simplefilter("ignore")  # few images, when --n is small
+    tables = {}
+    if "whole" in o.parts:
+        tables[f"{o.n} test against {o.n} training images of {o.data}, PNG files"] = compare_tools(o)
+    if "distance" in o.parts:
+        tables[f"distance alone, {o.dim}×{o.dim}; ratio to ours"] = compare_distances(o.dim, o.rounds)
+    if "memory" in o.parts:
+        tables["peak memory of one side"] = memory_rows(o.memory_images)
+    report(o, tables, peers=("scipy", *PEERS))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("n", 5000), ("part", 1000), ("threads", min(2, os.cpu_count()))): parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--parts", nargs="+", choices=("whole", "distance", "memory"), default=("whole", "distance", "memory"))
-    o = parser.parse_args()
-    if o.n % o.part: parser.error(f"--n {o.n} is no multiple of --part {o.part}")
-    torch.set_num_threads(o.threads)
-    warnings.simplefilter("ignore")  # few images, when --n is small
-    if "whole" in o.parts: whole(o)
-    if "distance" in o.parts: distances()
-    if "memory" in o.parts: memory()
+    main()

@@ -1,35 +1,48 @@
-"""Images a second: our loop against the loop of tutorials, the same networks and images, alternating in one run.
+"""Images a second: our loop against the loop of tutorials, the same networks and images, taking turns in one run.
 
     python bench/train_speed.py [--batch 128] [--steps 40] [--rounds 5] [--data cifar10]
 
 The tutorial's loop: images as PIL through ToTensor and Normalize in a DataLoader with 2 workers, float32, the three
-backward passes of PyTorch's DCGAN tutorial with a label tensor and BCEWithLogits, `.item()` on every loss of every step.
-Ours: `run_epoch` of gan_course.train with its defaults (bf16 where it is quicker, channels last, uint8 images in memory,
-flips, EMA), and the same in float32. After that: memory over epochs of a real run.
+backward passes of PyTorch's DCGAN tutorial with a label tensor and BCEWithLogits, `.item()` on every loss of every
+step. Ours: `run_epoch` of gan_course with its defaults (bf16 where it is quicker, channels last, uint8 images in
+memory, flips, EMA), and the same in float32. After that: resident memory over the epochs of a real run. A GPU is used
+where there is one.
 """
-import argparse
 import dataclasses
-import gc
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 import torch.nn.functional as F
+from common import Options, alternate, ratios, read_options, report, resident
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from gan_course import train as T
 from gan_course.data import load_images
 from gan_course.dcgan import build_model
+from gan_course.settings import TrainConfig
+from gan_course.training import _prepare, run_epoch, train
 
-WARM_UP = 8  # steps of each round that are not counted: workers start, threads wake up
+
+@dataclass
+class SpeedOptions(Options):
+    TINY_SIZES = dict(data="toy-birds", limit=64, base_channels=8, batch=8, steps=2, warm_up=1, rounds=1, epochs=2)
+    data: str = "cifar10"
+    limit: int|None = None  # images to load
+    base_channels: int = 64  # width of the networks
+    batch: int = 128
+    steps: int = 40  # of each round
+    warm_up: int = 8  # steps of each round before these, not counted: workers start, threads wake up
+    rounds: int = 5
+    epochs: int = 6  # of at most 5000 images, over which memory is watched
 
 
 class PilImages(Dataset):
+    """Images one at a time, as tutorials load them from files."""
     def __init__(self, images):
         self.images = images.permute(0, 2, 3, 1).numpy()
         self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((.5,) * 3, (.5,) * 3)])
@@ -39,20 +52,25 @@ class PilImages(Dataset):
 
 
 class Tutorial:
+    """The loop of PyTorch's DCGAN tutorial."""
     name = "tutorial loop, float32"
 
-    def __init__(self, images, batch, device):
-        self.device, self.batch = device, batch
-        self.G, self.D = (m.to(device) for m in build_model("dcgan"))
-        self.opt_g, self.opt_d = (torch.optim.Adam(m.parameters(), 2e-4, (.5, .999)) for m in (self.G, self.D))
-        self.loader = DataLoader(PilImages(images.images), batch, shuffle=True, num_workers=2, drop_last=True)
+    def __init__(self, images, o):
+        self.device, self.o = torch.device("cuda" if torch.cuda.is_available() else "cpu"), o
+        self.G, self.D = (net.to(self.device) for net in build_model("dcgan", base_channels=o.base_channels))
+        self.opt_g, self.opt_d = (torch.optim.Adam(net.parameters(), 2e-4, (.5, .999)) for net in (self.G, self.D))
+        self.loader = DataLoader(PilImages(images.images), o.batch, shuffle=True, num_workers=2, drop_last=True)
 
-    def round(self, steps):
+    def round(self):
+        """Images a second over `steps` steps."""
+        started = 0.
         for i, (real, _) in enumerate(self.loader):
-            if i == WARM_UP: started = time.perf_counter()
+            if i == self.o.warm_up:
+                started = time.perf_counter()
             self.step(real.to(self.device))
-            if i + 1 == steps + WARM_UP: break
-        return steps * self.batch / (time.perf_counter() - started)
+            if i + 1 == self.o.steps + self.o.warm_up:
+                break
+        return self.o.steps * self.o.batch / (time.perf_counter() - started)
 
     def step(self, real):
         label = torch.full((len(real),), 1., device=self.device)
@@ -75,52 +93,60 @@ class Tutorial:
 
 
 class Ours:
-    def __init__(self, images, batch, precision, place):
-        self.images, self.batch = images, batch
-        config = T.TrainConfig(batch_size=batch, precision=precision, samples=1, limit=images.images.shape[0])
-        few = dataclasses.replace(images, images=images.images[:batch], labels=None)
-        run = T.train(dataclasses.replace(config, epochs=1, limit=batch), place / precision, images=few, progress=False)
-        self.t = T._prepare(run, few, None)
+    """`run_epoch` on as many images as a round has."""
+    def __init__(self, images, o, precision, place):
+        self.images, self.o = images, o
+        config = TrainConfig(batch_size=o.batch, precision=precision, samples=1, base_channels=o.base_channels,
+                             epochs=1, limit=o.batch)
+        few = self.first(1)
+        run = train(config, place/precision, images=few, progress=False)
+        self.training = _prepare(run, few, None)
         self.name = f"ours, {run.config.precision}" + (" (default)" if precision == "auto" else "")
 
-    def round(self, steps):
-        def some(n): return dataclasses.replace(self.images, images=self.images.images[:n * self.batch], labels=None)
-        self.t.images = some(WARM_UP)
-        T.run_epoch(self.t)
-        self.t.images = some(steps)
+    def first(self, batches):
+        """The images of so many batches."""
+        n = batches * self.o.batch
+        return dataclasses.replace(self.images, images=self.images.images[:n], labels=None)
+
+    def round(self):
+        """Images a second over `steps` steps."""
+        self.training.images = self.first(self.o.warm_up)
+        run_epoch(self.training)
+        self.training.images = self.first(self.o.steps)
         started = time.perf_counter()
-        T.run_epoch(self.t)  # reads its sums at the end, so a GPU has finished
-        return steps * self.batch / (time.perf_counter() - started)
+        run_epoch(self.training)  # reads its sums at the end, so a GPU has finished
+        return self.o.steps * self.o.batch / (time.perf_counter() - started)
 
 
-def memory_over_epochs(images, place, epochs=6):
+def compare(images, o, place):
+    """loop → median images a second, and how many times the tutorial's rate that is."""
+    loops = [Tutorial(images, o), Ours(images, o, "auto", place), Ours(images, o, "float32", place)]
+    seen = alternate({loop.name: loop.round for loop in loops}, o.rounds, warm_up=False)
+    rates = {name: [t.result for t in timings] for name, timings in seen.items()}
+    base = rates[Tutorial.name]
+    return {name: {"images a second": statistics.median(r), **ratios(r, base)} for name, r in rates.items()}
+
+
+def memory_over_epochs(images, o, place):
+    """Resident MiB after each epoch of a run."""
     sizes = []
-    def note(training, row):
-        gc.collect()
-        sizes.append(psutil.Process().memory_info().rss / 2**20)
-    T.train(T.TrainConfig(epochs=epochs, batch_size=128), place / "memory", images=images.subset(torch.arange(5000)), on_epoch_end=[note], progress=False)
-    return sizes
+    def look(training, row): sizes.append(resident())
+    config = TrainConfig(epochs=o.epochs, batch_size=o.batch, base_channels=o.base_channels)
+    some = images.subset(torch.arange(min(5000, len(images))))
+    train(config, place/"memory", images=some, on_epoch_end=[look], progress=False)
+    return [dict(epoch=epoch, MiB=size) for epoch, size in enumerate(sizes, 1)]
+
+
+def main():
+    o = read_options(SpeedOptions, __doc__)
+    images = load_images(o.data, limit=o.limit)
+    where = "GPU" if torch.cuda.is_available() else "CPU"
+    with tempfile.TemporaryDirectory() as place:
+        speed = compare(images, o, Path(place))
+        memory = memory_over_epochs(images, o, Path(place))
+    title = f"DCGAN {images.img_size}×{images.img_size} on {images.name}, {where}; ratio to the tutorial's loop"
+    report(o, {title: speed, "resident memory": memory}, peers=("torchvision", "accelerate"))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("batch", 128), ("steps", 40), ("rounds", 5)): parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--data", default="cifar10")
-    o = parser.parse_args()
-    images = load_images(o.data)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        loops = [Tutorial(images, o.batch, device), Ours(images, o.batch, "auto", place), Ours(images, o.batch, "float32", place)]
-        rates = {loop.name: [] for loop in loops}
-        for _ in range(o.rounds):
-            for loop in loops: rates[loop.name].append(loop.round(o.steps))
-        base = rates[loops[0].name]
-        where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-        print(f"DCGAN {images.img_size}×{images.img_size}, base_channels 64, batch {o.batch}, {images.name}, {where}, {o.rounds} rounds of {o.steps} steps, alternating")
-        print(f"{'loop':28} {'images/s (median)':>18} {'ratio (median of rounds)':>26} {'least … most':>16}")
-        for name, r in rates.items():
-            ratios = [a / b for a, b in zip(r, base)]
-            print(f"{name:28} {statistics.median(r):18.0f} {statistics.median(ratios):26.2f} {min(ratios):9.2f} … {max(ratios):.2f}")
-        sizes = memory_over_epochs(images, place)
-    print("resident memory after each of six epochs, MiB:", " ".join(f"{s:.0f}" for s in sizes), f"→ {sizes[-1] - sizes[1]:+.0f} from epoch 2 to 6")
+    main()

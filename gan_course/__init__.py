@@ -2,20 +2,64 @@
 __version__ = "0.1.0"
 
 import importlib
+from typing import TYPE_CHECKING
 
-# names one reaches for first; their modules (and torch) are imported when they are asked for
-_LAZY = {
-    "TrainConfig": "train", "resume": "train", "open_run": "train", "ready_run": "train", "recipe": "train", "generate": "train",
-    "load_images": "data", "ImageSet": "data", "build_model": "dcgan", "register_model": "dcgan", "get_loss": "losses",
-    "InputError": "core", "show_images": "core", "evaluate": "fid", "explain": "gradcam", "cam": "gradcam",
-    "LatentExplorer": "widgets", "EpochBrowser": "widgets", "latent_walk_html": "widgets", "epoch_browser_html": "widgets",
+if TYPE_CHECKING:  # what a type checker and an editor see
+    from .core import ImageSet as ImageSet
+    from .core import InputError as InputError
+    from .core import show_images as show_images
+    from .data import load_images as load_images
+    from .dcgan import build_model as build_model
+    from .dcgan import register_model as register_model
+    from .embed import epoch_browser_html as epoch_browser_html
+    from .embed import latent_walk_html as latent_walk_html
+    from .evaluation import evaluate as evaluate
+    from .evaluation import fid_hook as fid_hook
+    from .export import export_run as export_run
+    from .fid import FeatureStats as FeatureStats
+    from .fid import frechet_distance as frechet_distance
+    from .fid import kid as kid
+    from .fid import prdc as prdc
+    from .gradcam import cam as cam
+    from .gradcam import explain as explain
+    from .losses import get_loss as get_loss
+    from .runs import open_run as open_run
+    from .runs import ready_run as ready_run
+    from .settings import TrainConfig as TrainConfig
+    from .settings import recipe as recipe
+    from .steps import generate as generate
+    from .training import resume as resume
+    from .training import train as train
+    from .widgets import EpochBrowser as EpochBrowser
+    from .widgets import LatentExplorer as LatentExplorer
+
+# module → the names that one reaches for first; a module (and torch with it) is imported when it is asked for
+_NAMES = {
+    "core": "ImageSet InputError show_images",
+    "data": "load_images",
+    "dcgan": "build_model register_model",
+    "embed": "epoch_browser_html latent_walk_html",
+    "evaluation": "evaluate fid_hook",
+    "export": "export_run",
+    "fid": "FeatureStats frechet_distance kid prdc",
+    "gradcam": "cam explain",
+    "losses": "get_loss",
+    "runs": "open_run ready_run",
+    "settings": "TrainConfig recipe",
+    "steps": "generate",
+    "training": "resume train",
+    "widgets": "EpochBrowser LatentExplorer",
 }
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+_MODULES = ("features", "imagefiles", "latent", "networks", "processes", "sagan", "scenes", "sources", "storage",
+            "studies", "toy", "toybirds", *_NAMES)
 
 
 def __getattr__(name):
-    if name not in _LAZY: raise AttributeError(f"module 'gan_course' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"gan_course.{_LAZY[name]}"), name)
+    if name in _LAZY: return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    if name in _MODULES: return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_MODULES})

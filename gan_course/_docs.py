@@ -1,10 +1,11 @@
-"""What nbdev does to a lesson's stored outputs before Quarto sees them; named in settings.ini, never imported by the package."""
+"""What nbdev does to a lesson's stored outputs before Quarto sees them; named in settings.ini, not for import."""
 
 
 def stored_html(cell):
-    """Drop views of widgets, which need a kernel; hand HTML on as it is, so that what is stored in a lesson comes alive on its page."""
+    """Drop views of widgets, which need a kernel; hand HTML on as it is, so that it comes alive on the page."""
     if cell.cell_type != "code": return
-    outputs = [o for o in cell.get("outputs", []) if "application/vnd.jupyter.widget-view+json" not in o.get("data", {})]
+    view = "application/vnd.jupyter.widget-view+json"
+    outputs = [o for o in cell.get("outputs", []) if view not in o.get("data", {})]
     for output in outputs:
         html = output.get("data", {}).pop("text/html", None)
         if html is None: continue

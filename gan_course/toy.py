@@ -8,10 +8,10 @@ __all__ = ['TOYS', 'SIGMA', 'COLLAPSE', 'CLINIC', 'toy_modes', 'sample_toy', 'ml
 
 # %% ../nbs/02_toy.ipynb #709ee0b6
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import InputError, choose, new_figure, seeded
@@ -24,7 +24,7 @@ SIGMA = .05  # standard deviation of every mode, and of the noise around spiral 
 # %% ../nbs/02_toy.ipynb #e4a3e23d
 def toy_modes(
     name:str, # one of `TOYS`
-) -> Tensor: # (K,2) float32, the centres; None where the data have none
+) -> Tensor|None: # (K,2) float32, the centres; None where the data have none
     "The modes of a toy distribution: 8 on the unit circle, or 25 on a grid in [-1,1]²."
     choose(name, TOYS, "toy distribution")
     if name == "ring":
@@ -33,6 +33,7 @@ def toy_modes(
     if name == "grid":
         at = torch.linspace(-1, 1, 5)
         return torch.cartesian_prod(at, at)  # (25,2)
+    return None
 
 # %% ../nbs/02_toy.ipynb #3472f63b
 def sample_toy(
@@ -45,11 +46,13 @@ def sample_toy(
     if n < 1: raise InputError(f"sample_toy got n={n}: ask for at least one point")
     if modes is not None: place = modes[torch.randint(len(modes), (n,), generator=generator)]
     elif name == "spiral":
-        turn = 3 * math.pi * torch.rand(n, generator=generator).sqrt()  # the root spreads them evenly along the curve
+        # the root spreads them evenly along the curve
+        turn = 3 * math.pi * torch.rand(n, generator=generator).sqrt()
         place = torch.stack([turn.cos(), turn.sin()], 1) * turn[:, None] / (3 * math.pi)
     else:
         turn, upper = math.pi * torch.rand(n, generator=generator), torch.rand(n, generator=generator) < .5
-        arc = torch.stack([turn.cos() - .5, turn.sin() - .25], 1)  # the upper moon; the lower one is it, turned by 180°
+        # the upper moon; the lower one is it, turned by 180°
+        arc = torch.stack([turn.cos() - .5, turn.sin() - .25], 1)
         place = torch.where(upper[:, None], arc, -arc) / 1.5
     return place + SIGMA * torch.randn(n, 2, generator=generator)
 
@@ -60,12 +63,13 @@ def mlp(
     generator:torch.Generator, # of the initial weights
 ) -> nn.Sequential:
     "Two hidden layers with LeakyReLU; weights uniform in ±1/√inputs, biases 0."
-    net = nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(.2), nn.Linear(hidden, hidden), nn.LeakyReLU(.2), nn.Linear(hidden, outputs))
+    linear = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
     with torch.no_grad():
-        for layer in net[::2]:
-            layer.weight.copy_((2 * torch.rand(layer.weight.shape, generator=generator) - 1) / math.sqrt(layer.in_features))
+        for layer in linear:
+            uniform = 2 * torch.rand(layer.weight.shape, generator=generator) - 1  # in ±1
+            layer.weight.copy_(uniform / math.sqrt(layer.in_features))
             layer.bias.zero_()
-    return net
+    return nn.Sequential(linear[0], nn.LeakyReLU(.2), linear[1], nn.LeakyReLU(.2), linear[2])
 
 # %% ../nbs/02_toy.ipynb #cb1bc23e
 class ToyGenerator(nn.Module):
@@ -81,7 +85,7 @@ class ToyGenerator(nn.Module):
 
     def forward(self,
         z:Tensor, # (B,latent_dim), from N(0, I)
-        labels:Tensor=None, # taken, so that all generators are called alike, and not used
+        labels:Tensor|None=None, # taken, so that all generators are called alike, and not used
     ) -> Tensor: # (B,2)
         return self.layers(z)
 
@@ -97,7 +101,7 @@ class ToyDiscriminator(nn.Module):
 
     def forward(self,
         x:Tensor, # (B,2)
-        labels:Tensor=None, # taken, so that all discriminators are called alike, and not used
+        labels:Tensor|None=None, # taken, so that all discriminators are called alike, and not used
     ) -> Tensor: # (B,) logits: higher means "more real"
         return self.layers(x).squeeze(1)
 
@@ -106,7 +110,7 @@ def pulls(
     D:nn.Module, # discriminator
     fake:Tensor, # (B,2) generated points
     loss, # from `get_loss`
-    real:Tensor=None, # (B,2) real points, needed by paired losses only
+    real:Tensor|None=None, # (B,2) real points, needed by paired losses only
 ) -> Tensor: # (B,2): -B·∂L_G/∂x, the direction in which each point lowers G's loss
     "How hard, and where to, each generated point is pulled."
     x = fake.detach().requires_grad_()
@@ -116,10 +120,11 @@ def pulls(
 # %% ../nbs/02_toy.ipynb #545ff72b
 def coverage(
     x:Tensor, # (N,2) generated points
-    modes:Tensor, # (K,2), from `toy_modes`
+    modes:Tensor|None, # (K,2), from `toy_modes`; None is refused
     sigma:float=SIGMA, # standard deviation of a mode
     k:float=3., # a point is good within k·sigma of its nearest mode
-    least:float=.1, # a mode is covered by this part of its fair share N/K of good points, and by no less than one point
+    # a mode is covered by this part of its fair share N/K of good points, and by no less than one point
+    least:float=.1,
 ) -> tuple[int, float]: # modes covered, 0…K; share of good points, 0…1
     "Modes covered and share of good points (Srivastava et al. 2017, section 4.1; there least=0)."
     if modes is None: raise InputError("these data have no modes to count: take 'ring' or 'grid'")
@@ -149,10 +154,12 @@ class ToyConfig:
     def __post_init__(self):
         choose(self.data, TOYS, "toy distribution")
         get_loss(self.loss)
-        least = dict(steps=1, d_steps=1, g_steps=1, batch_size=1, lr_g=0, lr_d=0, beta1=0, r1=0, hidden=1, latent_dim=1, seed=0)
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= low): raise InputError(f"{name} has to be at least {low}, not {value}")
+        at_least_1 = ("steps", "d_steps", "g_steps", "batch_size", "hidden", "latent_dim")
+        at_least_0 = ("lr_g", "lr_d", "beta1", "r1", "seed")
+        for name in at_least_1 + at_least_0:
+            value, low = getattr(self, name), int(name in at_least_1)
+            if not (math.isfinite(value) and value >= low):
+                raise InputError(f"{name} has to be at least {low}, not {value}")
         if self.beta1 >= 1: raise InputError(f"beta1 has to be below 1, not {self.beta1}")
 
 # %% ../nbs/02_toy.ipynb #01a1c5e3
@@ -176,9 +183,14 @@ def snapshot(
         g_loss = loss.g(fake_logits, real_logits)
     arrows, modes = pulls(D, fake, loss, real), toy_modes(config.data)
     covered, good = (None, None) if modes is None else coverage(fake, modes)
-    return dict(step=step, d_loss_real=d_loss_real.item(), d_loss_fake=d_loss_fake.item(), g_loss=g_loss.item(),
-                d_acc_real=(real_logits > loss.watershed).float().mean().item(), d_acc_fake=(fake_logits <= loss.watershed).float().mean().item(),
-                pull=arrows.norm(dim=1).median().item(), modes=covered, good=good, real=real, samples=fake, arrows=arrows, d_grid=d_grid)
+    d_acc_real = (real_logits > loss.threshold).float().mean()
+    d_acc_fake = (fake_logits <= loss.threshold).float().mean()
+    return dict(
+        step=step,
+        d_loss_real=d_loss_real.item(), d_loss_fake=d_loss_fake.item(), g_loss=g_loss.item(),
+        d_acc_real=d_acc_real.item(), d_acc_fake=d_acc_fake.item(),
+        pull=arrows.norm(dim=1).median().item(), modes=covered, good=good,
+        real=real, samples=fake, arrows=arrows, d_grid=d_grid)
 
 # %% ../nbs/02_toy.ipynb #e232e6fe
 def play(
@@ -197,15 +209,18 @@ def play(
     for step in range(1, c.steps + 1):
         for _ in range(c.d_steps):
             real = sample_toy(c.data, c.batch_size, draw)  # (B,2)
-            fake = G(torch.randn(c.batch_size, c.latent_dim, generator=draw)).detach()  # (B,2), no gradient reaches G
-            d_loss = sum(loss.d(D(real), D(fake)))
+            z = torch.randn(c.batch_size, c.latent_dim, generator=draw)  # (B,latent_dim)
+            fake = G(z).detach()  # (B,2), no gradient reaches G
+            d_loss_real, d_loss_fake = loss.d(D(real), D(fake))
+            d_loss = d_loss_real + d_loss_fake
             if c.r1: d_loss = d_loss + c.r1 / 2 * r1_penalty(D, real)
             if loss.gp: d_loss = d_loss + loss.gp * gradient_penalty(D, real, fake, draw)
             opt_d.zero_grad(); d_loss.backward(); opt_d.step()
         D.requires_grad_(False)  # G's gradient passes through D and leaves it alone
         for _ in range(c.g_steps):
             fake = G(torch.randn(c.batch_size, c.latent_dim, generator=draw))  # (B,2), with its graph
-            g_loss = loss.g(D(fake), D(sample_toy(c.data, c.batch_size, draw)) if loss.paired else None)
+            real_logits = D(sample_toy(c.data, c.batch_size, draw)) if loss.paired else None
+            g_loss = loss.g(D(fake), real_logits)
             opt_g.zero_grad(); g_loss.backward(); opt_g.step()
         D.requires_grad_(True)
         if step % every == 0: yield snapshot(c, G, D, step, n)
@@ -216,15 +231,18 @@ def plot_game(
     arrows:int=40, # how many points get their arrow
     scale:float=.15, # length of an arrow for a pull of 1; none is drawn longer than 0.6
 ): # matplotlib Figure
-    "D's opinion (blue: real, red: fake), real points (grey), generated points (black) and their pulls, at several moments."
-    fig, axes = new_figure(1.6 * len(snapshots), 2, cols=len(snapshots), sharex=True, sharey=True, squeeze=False, layout="constrained")
-    for s, ax in zip(snapshots, axes[0]):
-        ax.contourf(s["d_grid"].sigmoid(), levels=torch.linspace(0, 1, 11), extent=(-1.6, 1.6, -1.6, 1.6), cmap="RdBu", alpha=.7)
+    "D's opinion (blue: real, red: fake), real points (grey), generated points (black) and their pulls."
+    fig, axes = new_figure(1.6 * len(snapshots), 2, cols=len(snapshots),
+                           sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for s, ax in zip(snapshots, axes[0], strict=True):
+        ax.contourf(s["d_grid"].sigmoid(), levels=torch.linspace(0, 1, 11), extent=(-1.6, 1.6, -1.6, 1.6),
+                    cmap="RdBu", alpha=.7)
         ax.scatter(*s["real"][:200].T, s=.5, c="gray")
         ax.scatter(*s["samples"][:200].T, s=.8, c="black")
         pull = s["arrows"][:arrows] * scale
         pull = pull * (.6 / pull.norm(dim=1, keepdim=True).clamp_min(.6))
-        ax.quiver(*s["samples"][:arrows].T, *pull.T, angles="xy", scale_units="xy", scale=1, width=.007, color="black", alpha=.6)
+        ax.quiver(*s["samples"][:arrows].T, *pull.T, angles="xy", scale_units="xy", scale=1,
+                  width=.007, color="black", alpha=.6)
         covered = "" if s["modes"] is None else f"\n{s['modes']} modes, {s['good']:.0%} good"
         ax.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", xticks=[], yticks=[])
         ax.set_title(f"round {s['step']}{covered}", fontsize=8)
@@ -233,26 +251,31 @@ def plot_game(
 # %% ../nbs/02_toy.ipynb #ca17bdec
 def plot_chart(
     *games:list[dict], # one or several, a row each
-    names:list[str]=None, # of the rows
+    names:Sequence[str]|None=None, # of the rows
 ): # matplotlib Figure
     "Losses, accuracy of D, median pull on the generated points, and the points at the end."
-    fig, axes = new_figure(7.6, 1.15 * len(games) + .35, rows=len(games), cols=4, squeeze=False, layout="constrained")
-    for row, game in zip(axes, games):
+    fig, axes = new_figure(7.6, 1.15 * len(games) + .35, rows=len(games), cols=4,
+                           squeeze=False, layout="constrained")
+    for (losses, right, pull, points), game in zip(axes, games, strict=True):
         step = [s["step"] for s in game]
-        for key in ("d_loss_real", "d_loss_fake", "g_loss"): row[0].plot(step, [s[key] for s in game], lw=1, label=key)
-        row[0].axhline(math.log(2), ls=":", lw=1, c="gray")
-        for key in ("d_acc_real", "d_acc_fake"): row[1].plot(step, [s[key] for s in game], lw=1, label=key)
-        row[1].set(ylim=(-.05, 1.05), yticks=[0, .5, 1])
-        row[2].semilogy(step, [max(s["pull"], 1e-9) for s in game], lw=1, c="C2")
-        row[3].scatter(*game[-1]["real"][:200].T, s=.5, c="silver")
-        row[3].scatter(*game[-1 - len(game) // 8]["samples"][:150].T, s=.8, c="C1")
-        row[3].scatter(*game[-1]["samples"][:150].T, s=.8, c="black")
-        reach = max(1.4, game[-1]["samples"].abs().nan_to_num(0).quantile(.98).item())  # wide enough to see points that ran away
-        row[3].set(xlim=(-1.4 * reach, 1.4 * reach), ylim=(-reach, reach), xticks=[], yticks=[])
-        for ax in row[:3]: ax.tick_params(labelsize=6)
-    for ax, title in zip(axes[0], ("losses", "D is right on …", "pull", "points")): ax.set_title(title, fontsize=9)
+        for key in ("d_loss_real", "d_loss_fake", "g_loss"):
+            losses.plot(step, [s[key] for s in game], lw=1, label=key)
+        for key in ("d_acc_real", "d_acc_fake"): right.plot(step, [s[key] for s in game], lw=1, label=key)
+        losses.axhline(math.log(2), ls=":", lw=1, c="gray")
+        right.set(ylim=(-.05, 1.05), yticks=[0, .5, 1])
+        pull.semilogy(step, [max(s["pull"], 1e-9) for s in game], lw=1, c="C2")
+        for ax in (losses, right, pull): ax.tick_params(labelsize=6)
+        last, earlier = game[-1], game[-1 - len(game) // 8]
+        points.scatter(*last["real"][:200].T, s=.5, c="silver")
+        points.scatter(*earlier["samples"][:150].T, s=.8, c="C1")
+        points.scatter(*last["samples"][:150].T, s=.8, c="black")
+        # wide enough to see points that ran away
+        reach = max(1.4, last["samples"].abs().nan_to_num(0).quantile(.98).item())
+        points.set(xlim=(-1.4 * reach, 1.4 * reach), ylim=(-reach, reach), xticks=[], yticks=[])
+    titles = ("losses", "D is right on …", "pull", "points")
+    for ax, title in zip(axes[0], titles, strict=True): ax.set_title(title, fontsize=9)
     for ax in axes[0, :2]: ax.legend(fontsize=5, handlelength=1, framealpha=.5)
-    for row, name in zip(axes, names or []): row[0].set_ylabel(name, fontsize=9)
+    for row, name in zip(axes, names or [], strict=False): row[0].set_ylabel(name, fontsize=9)
     return fig
 
 # %% ../nbs/02_toy.ipynb #b91e7d64

@@ -1,5 +1,6 @@
-"""The command line as a person types it."""
+"""The command line as a person types it: some of it in a process of its own, what needs none by `main`."""
 import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -7,24 +8,41 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import gan_course.train as T
-from gan_course.cli import recipe_options
+from conftest import BIN, ROOT, SMALL
+from gan_course.cli import main, recipe_options
+from gan_course.core import seeded
+from gan_course.runs import open_run, ready_folder, ready_run
+from gan_course.settings import read_recipe, recipe
 
-ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
-SMALL = ["--limit", "200", "--base-channels", "4", "--batch-size", "32", "--samples", "9", "--precision", "float32"]
+NETWORKS = """
+from torch import nn
+
+
+class Painter(nn.Module):
+    def __init__(self, latent_dim, channels, size):
+        super().__init__()
+        self.latent_dim, self.shape = latent_dim, (channels, size, size)
+        self.layer = nn.Linear(latent_dim, channels * size * size)
+
+    def forward(self, z): return self.layer(z).tanh().unflatten(1, self.shape)
+
+
+def networks(img_size, img_channels, latent_dim, base_channels, head):
+    D = nn.Sequential(nn.Flatten(), nn.Linear(img_channels * img_size**2, 1), nn.Flatten(0))
+    return Painter(latent_dim, img_channels, img_size), D
+"""
 
 
 def call(*args, cwd):
-    """Run the command; what it keeps of data goes to a root of its own."""
-    return subprocess.run([BIN / "gan-course", *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "GAN_COURSE_DATA": str(cwd / "root"), "OMP_NUM_THREADS": "1"})
+    """Run the command in a process; what it keeps of data goes to a root of its own."""
+    env = {**os.environ, "GAN_COURSE_DATA": str(cwd / "root"), "OMP_NUM_THREADS": "1"}
+    command = [BIN / "gan-course", *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -36,92 +54,149 @@ def place(tmp_path_factory):
     return folder
 
 
-def test_sample_and_runs(place):
-    assert call("sample", "runs/first", "--n", 5, "--out", "grid.png", cwd=place).returncode == 0
-    assert call("sample", "runs/first", "--n", 5, "--out", "single", cwd=place).returncode == 0
+@pytest.fixture
+def here(place, monkeypatch, capsys):
+    """The same command in this process: (arguments) → exit status, what was printed, what went to standard error."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("GAN_COURSE_DATA", str(place / "root"))
+
+    def run(*args):
+        status = 0
+        try: main([str(a) for a in args])
+        except SystemExit as e: status = e.code or 0
+        return status, *capsys.readouterr()
+    return run
+
+
+def test_sample_and_runs(here, place):
+    assert here("sample", "runs/first", "--n", 5, "--out", "grid.png")[0] == 0
+    assert here("sample", "runs/first", "--n", 5, "--out", "single")[0] == 0
     assert (place / "grid.png").exists() and len(list((place / "single").glob("*.png"))) == 5
-    table = call("runs", "runs", cwd=place).stdout
+    table = here("runs", "runs")[1]
     assert re.search(r"first +toy-birds +dcgan +32 +2/2 +384 ", table) and "toy-birds-dcgan (ready)" in table
 
 
-def test_resume_takes_more_epochs_and_nothing_else(place):
-    assert "--lr-g" in call("train", "--resume", "runs/first", "--lr-g", 1, cwd=place).stderr
-    done = call("train", "--resume", "runs/first", "--epochs", 3, cwd=place)
-    assert done.returncode == 0 and "epoch   3" in done.stdout and "epoch   2" not in done.stdout
+def test_resume_takes_more_epochs_and_nothing_else(here):
+    assert "--lr-g" in here("train", "--resume", "runs/first", "--lr-g", 1)[2]
+    status, printed, _ = here("train", "--resume", "runs/first", "--epochs", 3)
+    assert status == 0 and "epoch   3" in printed and "epoch   2" not in printed
 
 
-def test_a_recipe_brings_settings_that_options_change(place):
-    done = call("train", "--recipe", "toy-birds-dcgan", *SMALL, "--epochs", 1, "--out", "cooked", cwd=place)
-    assert done.returncode == 0, done.stderr
+def test_a_recipe_brings_settings_that_options_change(here, place):
+    status, _, errors = here("train", "--recipe", "toy-birds-dcgan", *SMALL, "--epochs", 1, "--out", "cooked")
+    assert status == 0, errors
     made = json.loads((place / "cooked/config.json").read_text())["train"]
-    assert made == dataclasses.asdict(T.ready_run("toy-birds-dcgan").config) | dict(limit=200, base_channels=4, batch_size=32, samples=9, precision="float32", epochs=1)
+    changed = dict(limit=200, base_channels=4, batch_size=32, samples=9, precision="float32", epochs=1)
+    assert made == dataclasses.asdict(ready_run("toy-birds-dcgan").config) | changed
 
 
 def test_a_recipe_brings_the_protocol_of_its_fid():
-    assert recipe_options("cifar10-sagan").items() >= dict(fid_every=25, fid_images=10000, extractor="inception", model="sagan-bn").items()
+    wanted = dict(fid_every=25, n_fake=10000, extractor="inception", model="sagan-bn")
+    assert recipe_options("cifar10-sagan").items() >= wanted.items()
 
 
 def test_every_ready_run_was_made_by_the_recipe_of_its_name():
     recipes = {p.stem for p in (ROOT / "gan_course/recipes").iterdir()}
-    assert recipes >= {p.name for p in T.ready_folder().iterdir()}
+    assert recipes >= {p.name for p in ready_folder().iterdir()}
     for name in recipes:
-        made = T.ready_folder() / name
+        made = ready_folder() / name
         if not made.exists(): made = ROOT / "nbs/data" / name  # a run without weights, for its curves and samples
         if name.endswith("-gpu"):  # nobody made it yet
-            assert T.recipe(name).epochs and not made.exists()
+            assert recipe(name).epochs and not made.exists()
             continue
-        run, measured = T.open_run(made), T.read_recipe(name).get("fid", {})
-        assert T.recipe(name) == run.config
+        run, measured = open_run(made), read_recipe(name).get("fid", {})
+        assert recipe(name) == run.config
         assert bool(measured) == ("fid" in run.info) and measured.items() <= run.info.get("fid", {}).items()
 
 
 def test_ready_runs_are_small_and_have_a_card():
-    runs = [T.open_run(p) for p in T.ready_folder().iterdir()]
+    runs = [open_run(p) for p in ready_folder().iterdir()]
     sizes = {run.path.name: sum(p.stat().st_size for p in run.path.rglob("*") if p.is_file()) for run in runs}
     assert sizes.pop("cub200-dcgan") < 8e6 and sum(sizes.values()) < 25e6
     for run in runs:
         name, card = run.path.name, (run.path / "README.md").read_text(encoding="utf-8")
         assert card.startswith(f"# {name}\n") and f"gan-course train --recipe {name}" in card and "Failures: " in card
-        for line in ("| data |", "| recipe |", "| cost |", "| weights |"): assert line in card, f"{name}: no line {line}"
-        for row in run.history:
-            if row["fid"] is not None: assert f"{row['fid']:.1f}" in card, f"{name}: the FID of epoch {row['epoch']} is not in its card"
+        for line in ("| data |", "| recipe |", "| cost |", "| weights |"):
+            assert line in card, f"{name}: no line {line}"
+        measured = [row for row in run.history if row["fid"] is not None]
+        missing = [row["epoch"] for row in measured if format(row["fid"], ".1f") not in card]
+        assert not missing, f"{name}: the FIDs of epochs {missing} are not in its card"
         assert len(run.epochs) <= 12
         for file in run.path.glob("checkpoints/*"):
-            weights = load_file(file)
-            assert {v.dtype for v in weights.values() if v.is_floating_point()} == {torch.float16}, file
+            kinds = {v.dtype for v in load_file(file).values() if v.is_floating_point()}
+            assert kinds == {torch.float16}, file
 
 
-def test_evaluate_runs_and_folders(place):
+def test_evaluate_runs_and_folders(here, place):
     for seed, name in enumerate("ab"):
-        assert call("sample", "toy-birds-dcgan", "--n", 70, "--seed", seed, "--out", name, cwd=place).returncode == 0
-    done = call("evaluate", "a", "b", "--extractor", "small", "--json", "ab.json", cwd=place)
-    assert done.returncode == 0, done.stderr
-    assert "Fréchet distance (small)" in done.stdout and "FID" not in done.stdout and "70 images" in done.stdout
+        assert here("sample", "toy-birds-dcgan", "--n", 70, "--seed", seed, "--out", name)[0] == 0
+    status, printed, errors = here("evaluate", "a", "b", "--extractor", "small", "--json", "ab.json")
+    assert status == 0, errors
+    assert "Fréchet distance (small)" in printed and "FID" not in printed and "70 images" in printed
     stored = json.loads((place / "ab.json").read_text())
     assert stored["protocol"]["n_fake"] == stored["protocol"]["n_real"] == 70 and "fid" not in stored["values"]
-    done = call("evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-fake", 100, "--n-real", 100, cwd=place)
-    assert done.returncode == 0 and "100 images 32×32 of toy-birds-dcgan" in done.stdout
+    few = ("--extractor", "small", "--n-fake", 100, "--n-real", 100)
+    status, printed, _ = here("evaluate", "toy-birds-dcgan", *few)
+    assert status == 0 and "100 images 32×32 of toy-birds-dcgan" in printed
 
 
-def test_distances_while_training(place):
-    done = call("train", *SMALL, "--epochs", 2, "--fid-every", 1, "--fid-images", 100, "--extractor", "small", "--out", "measured", cwd=place)
-    assert done.returncode == 0, done.stderr
+def test_distances_while_training(here, place):
+    measure = ("--fid-every", 1, "--n-fake", 100, "--extractor", "small")
+    status, _, errors = here("train", *SMALL, "--epochs", 2, *measure, "--out", "measured")
+    assert status == 0, errors
     assert (place / "measured/frechet-small.csv").read_text().count("\n") == 3
     protocol = json.loads((place / "measured/config.json").read_text())["fid"]
-    assert protocol == dict(extractor="small", n_fake=100, n_real=200, real="toy-birds", split="train", weights="ema", seed=0, every=1)
-    assert call("train", "--resume", "measured", "--epochs", 3, cwd=place).returncode == 0  # goes on measuring, in the same way
+    assert protocol == dict(extractor="small", n_fake=100, n_real=200, real="toy-birds", split="train", weights="ema",
+                            seed=0, every=1)
+    assert here("train", "--resume", "measured", "--epochs", 3)[0] == 0  # goes on measuring, in the same way
     assert (place / "measured/frechet-small.csv").read_text().count("\n") == 4
 
 
-def test_the_default_place_is_free(place):
+def test_the_default_place_is_free(here):
     for expected in ("_runs/toy-birds-dcgan", "_runs/toy-birds-dcgan-2"):
-        assert expected in call("train", *SMALL, "--epochs", 1, cwd=place).stdout.splitlines()[-1]
+        assert expected in here("train", *SMALL, "--epochs", 1)[1].splitlines()[-1]
 
 
-@pytest.mark.parametrize("args, message", [
+def test_networks_of_ones_own_are_imported_only_where_one_names_them(place):
+    (place / "painters.py").write_text(NETWORKS)
+    done = call("train", *SMALL, "--epochs", 1, "--model", "painters:networks", "--out", "own", cwd=place)
+    assert done.returncode == 0, done.stderr
+    for command in (["sample", "own", "--n", 4, "--out", "own.png"], ["train", "--resume", "own", "--epochs", 2],
+                    ["export", "own", "--no-onnx", "--out", "own-generator"]):
+        done = call(*command, cwd=place)
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode == 2 and len(lines) == 1 and "painters:networks" in lines[0], done.stderr
+        done = call(*command, "--model", "painters:networks", cwd=place)
+        assert done.returncode == 0, done.stderr
+    assert [p.name for p in (place / "own-generator").iterdir()] == ["generator.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["toy-birds-dcgan", "toy-birds-sagan"])
+def test_an_exported_generator_makes_the_same_images_without_the_course(here, place, name):
+    ort = pytest.importorskip("onnxruntime", reason="ONNX: pip install 'gan-course[export]'")
+    status, printed, errors = here("export", name)
+    folder = place / f"{name}-generator"
+    assert status == 0 and "generator.onnx" in printed, errors
+    code = (folder / "generator.py").read_text()
+    assert "gan_course." not in code.partition('"""\nimport')[2] and ("Attention" in code) == ("sagan" in name)
+    spec = importlib.util.spec_from_file_location("generator", folder / "generator.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    z = torch.randn(5, 100, generator=seeded(3))
+    with torch.no_grad(): ours, theirs = ready_run(name).generator()(z), module.load_generator()(z)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    session = ort.InferenceSession(str(folder / "generator.onnx"), providers=["CPUExecutionProvider"])
+    assert abs(session.run(None, {"z": z.numpy()})[0] - ours.numpy()).max() < 1e-4
+    assert here("export", name)[0] == 2  # nothing is overwritten
+
+
+BAD = [
     (["trian"], "did you mean 'train'"),
     (["train", "--data", "cifar"], "did you mean 'cifar10'"),
     (["train", "--model", "dcgun"], "did you mean 'dcgan'"),
+    (["train", "--model", "nowhere:networks"], "module nowhere cannot be imported"),
+    (["train", "--model", "os:no_such_function"], "has no function no_such_function"),
+    (["train", "--model", "a b:c"], "module:function"),
     (["train", "--loss", "bse"], "did you mean 'bce'"),
     (["train", "--size", "48"], "48"),
     (["train", "--limit", "10"], "batch"),
@@ -152,18 +227,33 @@ def test_the_default_place_is_free(place):
     (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--weights", "0"], "no weights of '0'"),
     (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--batch-size", "0"], "at least 1"),
     (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--k", "0"], "at least 1"),
-], ids=lambda x: " ".join(x) if isinstance(x, list) else "")
-def test_bad_input_gives_one_line_and_status_2(place, args, message):
+    (["explain", "toy-birds-dcgan", "--limit", "0"], "--limit and --rows have to be at least 1"),
+    (["export", "toy-birds-dcgan", "--out", "runs"], "is there already"),
+]
+
+
+def one_line(errors, message):
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return len(lines) == 1 and lines[0].startswith("gan-course: ") and message in lines[0]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args) for args, _ in BAD])
+def test_bad_input_gives_one_line_and_status_2(here, place, args, message):
     (place / "empty").mkdir(exist_ok=True)
+    status, _, errors = here(*args)
+    assert status == 2 and one_line(errors, message), errors
+
+
+@pytest.mark.parametrize(("args", "message"), [BAD[0], BAD[8]], ids=["trian", "limit"])
+def test_bad_input_of_the_command_itself(place, args, message):
     done = call(*args, cwd=place)
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert done.returncode == 2 and len(lines) == 1 and lines[0].startswith("gan-course: ") and message in lines[0]
+    assert done.returncode == 2 and one_line(done.stderr, message), done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C another way")
 def test_ctrl_c_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen([BIN / "gan-course", "train", *SMALL, "--epochs", "500", "--out", "r"], cwd=tmp_path,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [BIN / "gan-course", "train", *SMALL, "--epochs", "500", "--out", "r"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 120
     while not (tmp_path / "r/samples/epoch-0002.png").exists() and time.time() < deadline: time.sleep(.05)
     process.send_signal(signal.SIGINT)
@@ -174,14 +264,16 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 
 HELP = "from gan_course import cli\ntry: cli.main(['{}', '--help'])\nexcept SystemExit: pass"
+NEVER = ["matplotlib", "IPython", "ipywidgets", "tensorboard", "torchvision", "accelerate"]
+SMALL_MODULES = "steps, gan_course.runs, gan_course.data, gan_course.losses, gan_course.dcgan, gan_course.fid"
 
 
-@pytest.mark.parametrize("code", [
-    "import gan_course",
-    "import gan_course.cli",
-    *(HELP.format(command) for command in ("sample", "evaluate", "explain", "runs")),
-    "import gan_course.train, gan_course.data, gan_course.losses, gan_course.dcgan",
+@pytest.mark.parametrize(("code", "heavy"), [
+    ("import gan_course", [*NEVER, "torch"]),
+    ("import gan_course.cli", [*NEVER, "torch"]),
+    *((HELP.format(command), [*NEVER, "torch"]) for command in ("sample", "evaluate", "explain", "export", "runs")),
+    (f"import gan_course.{SMALL_MODULES}", NEVER),
 ])
-def test_imports_stay_light(code):
-    heavy = "['matplotlib', 'IPython', 'ipywidgets', 'tensorboard', 'torchvision', 'accelerate']" + ("+ ['torch']" if "train" not in code else "")
-    subprocess.run([sys.executable, "-c", f"{code}\nimport sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"], check=True)
+def test_imports_stay_light(code, heavy):
+    check = f"import sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
+    subprocess.run([sys.executable, "-c", f"{code}\n{check}"], check=True)

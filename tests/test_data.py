@@ -1,5 +1,7 @@
-"Guards of gan_course.data that teach nothing; what teaches stands in nbs/03_data.ipynb."
+"""Guards of image sets, files, the cache and the toy birds; what teaches stands in the notebooks 04, 32 and 33."""
 import os
+import subprocess
+import sys
 import urllib.error
 import warnings
 from pathlib import Path
@@ -10,17 +12,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from gan_course import data
-from gan_course.core import InputError, seeded, to_float
-from gan_course.data import (ACCENTS, augment, cut_square, data_root, has_split, is_bird, list_images, load_images, move_box, obeys_rule, open_rows,
-                             read_rgb, species_of, spoil, toy_birds, toy_scene)
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    "An empty data root that load_images finds by itself."
-    monkeypatch.setenv("GAN_COURSE_DATA", str(tmp_path/"root"))
-    return tmp_path/"root"
+from gan_course import imagefiles, toybirds
+from gan_course.core import ImageSet, InputError, seeded, to_float
+from gan_course.data import at_size, augment, has_split, load_images, move_box
+from gan_course.imagefiles import centre_square, cut_square, list_images, read_rgb
+from gan_course.storage import data_root, open_rows, write_rows
+from gan_course.toybirds import degrade, is_bird, obeys_rule, species_of, toy_birds, toy_scene
 
 
 def picture(file, colour, size=(40, 30), mode="RGB", **options):
@@ -37,14 +34,51 @@ def refused(match, *args, **options):
     assert "\n" not in str(e.value)
 
 
+# --- image sets
+
+def test_an_image_set_of_what_is_at_hand():
+    pixels = torch.randint(0, 256, (4, 3, 8, 8), generator=seeded(0), dtype=torch.uint8)
+    given = ImageSet.of(pixels, "mine")
+    assert given.images is pixels and given.name == "mine" and given.labels is None
+    assert ImageSet.of(given) is given
+    array = pixels.permute(0, 2, 3, 1).contiguous().numpy().transpose(0, 3, 1, 2)[:, :, ::-1]  # awkward strides
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = ImageSet.of(array)
+    assert torch.equal(again.images, pixels.flip(2))
+
+
+@pytest.mark.parametrize("images, match", [
+    (torch.rand(2, 3, 8, 8), "float32: give uint8"),
+    (np.zeros((2, 3, 8, 8)), "float64: give uint8"),
+    (torch.zeros(3, 8, 8, dtype=torch.uint8), r"shape \(3, 8, 8\): give \(N,C,H,W\)"),
+    (np.zeros((0, 3, 8, 8), np.uint8), "at least one image"),
+    (np.zeros((2, 8, 8, 3), np.uint8), "channels last"),
+    ([1, 2], "type list"),
+    ("toy-birds", "type str"),
+    (None, "type NoneType"),
+])
+def test_images_that_are_none(images, match):
+    with pytest.raises(InputError, match=match) as e: ImageSet.of(images)
+    assert "\n" not in str(e.value)
+
+
+def test_core_and_storage_are_light():
+    heavy = {"matplotlib", "PIL", "torchvision", "IPython", "accelerate"}
+    code = f"import sys, gan_course.core, gan_course.storage\nassert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # --- augmentation, against loops over pixels
+
 @pytest.fixture
 def drawn():
     return torch.rand(6, 3, 16, 24, generator=seeded(0)) * 2 - 1, torch.rand(6, 7, generator=seeded(1))
 
 
 def test_color_moves_brightness_then_saturation_then_contrast(drawn):
-    for x, u, y in zip(*drawn, augment(*drawn, "color")):
+    for x, u, y in zip(*drawn, augment(*drawn, "color"), strict=True):
         b, s, c = u[:3].tolist()
         x = x.numpy() + b - .5
         grey = x.mean(0)
@@ -56,7 +90,7 @@ def test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros(drawn):
     x, u = drawn
     u[0, 3:5], u[1, 3:5] = 0, 1 - 1e-6  # both ends
     moved = set()
-    for image, v, y in zip(x, u, augment(x, u, "translation")):
+    for image, v, y in zip(x, u, augment(x, u, "translation"), strict=True):
         padded = F.pad(image, (3, 3, 2, 2))
         fits = [(a, b) for a in range(5) for b in range(7) if torch.equal(padded[:, a:a + 16, b:b + 24], y)]
         assert fits == [(int(v[3] * 5), int(v[4] * 7))]
@@ -67,7 +101,7 @@ def test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros(drawn):
 def test_cutout_is_one_square_of_half_the_side(drawn):
     x, u = drawn[0].add(2), drawn[1]  # nothing is 0
     u[0, 5:] = .5
-    for image, v, y in zip(x, u, augment(x, u, "cutout")):
+    for image, v, y in zip(x, u, augment(x, u, "cutout"), strict=True):
         top, left = int(v[5] * 17) - 4, int(v[6] * 25) - 6
         image[:, max(0, top):max(0, top + 8), max(0, left):max(0, left + 12)] = 0
         assert torch.equal(image, y)
@@ -95,9 +129,10 @@ def folder(tmp_path):
 
 def test_class_folders(folder, root):
     images = load(folder, size=16)
-    assert images.classes == ["jay", "owl"] and images.labels.tolist() == [0, 1, 1] and images.labels.dtype == torch.int64
-    assert images.images.shape == (3, 3, 16, 16) and images.images.dtype == torch.uint8 and images.name == "pictures"
-    assert images.images[0, 2].min() > 240 and images.images[1:, 0].min() > 240  # the jay is blue, the owls are red
+    assert images.classes == ["jay", "owl"] and images.name == "pictures"
+    assert images.labels.tolist() == [0, 1, 1] and images.labels.dtype == torch.int64
+    assert images.images.shape == (3, 3, 16, 16) and images.images.dtype == torch.uint8
+    assert images.images[0, 2].min() > 240 and images.images[1:, 0].min() > 240  # a blue jay, red owls
     assert load(folder, size=16, limit=2).labels.tolist() == [0, 1]
 
 
@@ -121,9 +156,10 @@ def test_cache_is_the_same_and_not_decoded_again(folder, root, monkeypatch):
     fresh = load(folder, size=16)
     assert [f.suffix for f in sorted((root/"cache").iterdir())] == [".json", ".npy"]
     with monkeypatch.context() as m:
-        m.setattr(data, "read_rgb", lambda *a, **k: pytest.fail("decoded again"))
+        m.setattr(imagefiles, "read_rgb", lambda *a, **k: pytest.fail("decoded again"))
         again = load(folder, size=16)
-    assert torch.equal(fresh.images, again.images) and torch.equal(fresh.labels, again.labels) and fresh.classes == again.classes
+    assert torch.equal(fresh.images, again.images)
+    assert torch.equal(fresh.labels, again.labels) and fresh.classes == again.classes
     assert load(folder, size=8).img_size == 8
 
 
@@ -140,9 +176,11 @@ def test_corrupt_images_are_named_skipped_counted(folder, root):
     (folder/"jay"/"2.png").write_bytes(whole[:60])
     (folder/"jay"/"3.jpg").write_bytes(b"")
     for _ in range(2):  # the second time from the cache
-        with pytest.warns(UserWarning, match="2 of 5 images .*jay/2.png.*jay/3.jpg") as said: images = load(folder, size=16)
-        assert images.skipped == ["jay/2.png", "jay/3.jpg"] and images.labels.tolist() == [0, 1, 1] and "\n" not in str(said[0].message)
-        assert "2 skipped" in repr(images)
+        with pytest.warns(UserWarning, match="2 of 5 images .*jay/2.png.*jay/3.jpg") as said:
+            images = load(folder, size=16)
+        assert "\n" not in str(said[0].message)
+        assert images.skipped == ["jay/2.png", "jay/3.jpg"] and "2 skipped" in repr(images)
+        assert images.labels.tolist() == [0, 1, 1]
 
 
 def test_folders_that_cannot_be_used(tmp_path, root):
@@ -167,7 +205,7 @@ def test_bad_arguments(root):
 def test_interrupted_decoding_leaves_no_cache(folder, root, monkeypatch):
     def stop(*a): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(data, "cut_square", stop)
+        m.setattr(imagefiles, "cut_square", stop)
         with pytest.raises(KeyboardInterrupt): load(folder)
     assert not list((root/"cache").glob("*.npy")) and not list((root/"cache").glob(".*"))
     assert len(load(folder)) == 3
@@ -181,19 +219,22 @@ def test_root_that_cannot_be_written(folder, tmp_path):
 
 def test_large_files_are_mapped_and_never_changed(tmp_path):
     file = tmp_path/"rows.npy"
-    with open(file, "wb") as f: assert data.write_rows(f, (np.full((k, 1, 2, 2), k, np.uint8) for k in (3, 9, 100))) == 112
+    pieces = (np.full((k, 1, 2, 2), k, np.uint8) for k in (3, 9, 100))
+    with open(file, "wb") as f: assert write_rows(f, pieces) == 112
     before = file.read_bytes()
     mapped = open_rows(file, map_above=0)
     mapped[:] = 7
-    assert file.read_bytes() == before and len(open_rows(file)) == 112 and open_rows(file)[3, 0, 0, 0] == 9
-    assert isinstance(np.load(file, mmap_mode="c"), np.memmap) and mapped.shape == (112, 1, 2, 2)
+    assert file.read_bytes() == before and mapped.shape == (112, 1, 2, 2)
+    assert len(open_rows(file)) == 112 and open_rows(file)[3, 0, 0, 0] == 9
+    assert isinstance(np.load(file, mmap_mode="c"), np.memmap)
 
 
 def test_links_in_circles_end(folder, monkeypatch):
     (folder/"owl"/"again").symlink_to(folder)
     visits, real_path = [], os.path.realpath
-    monkeypatch.setattr(data.os.path, "realpath", lambda p: visits.append(p) or real_path(p))
-    assert len(list_images(folder)) == 3 and len(visits) < 10  # with two links, going round would take 2⁴⁰ steps
+    monkeypatch.setattr(imagefiles.os.path, "realpath", lambda p: visits.append(p) or real_path(p))
+    assert len(list_images(folder)) == 3
+    assert len(visits) < 10  # with two links, going round would take 2⁴⁰ steps
 
 
 def test_progress_off_is_silent(folder, root, capfd):
@@ -224,7 +265,8 @@ def test_data_root(monkeypatch, tmp_path):
 def test_every_mode_becomes_rgb(tmp_path, name, mode, colour, expected):
     picture(tmp_path/name, colour, mode=mode)
     image = read_rgb(tmp_path/name, enough=8)
-    assert image.mode == "RGB" and max(abs(a - b) for a, b in zip(image.getpixel((0, 0)), expected)) <= 3
+    assert image.mode == "RGB"
+    np.testing.assert_allclose(image.getpixel((0, 0)), expected, atol=3)
 
 
 def test_exif_orientation(tmp_path):
@@ -240,11 +282,12 @@ def test_exif_orientation(tmp_path):
 
 def test_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path):
     y, x = np.mgrid[:600, :800]
-    Image.fromarray(np.stack([x // 4, y // 4, (x + y) // 8], -1).astype(np.uint8)).save(tmp_path/"large.jpg", quality=95)
-    small = read_rgb(tmp_path/"large.jpg", enough=200)
+    file = tmp_path/"large.jpg"
+    Image.fromarray(np.stack([x // 4, y // 4, (x + y) // 8], -1).astype(np.uint8)).save(file, quality=95)
+    full, small = read_rgb(file), read_rgb(file, enough=200)
     assert small.size == (400, 300)
-    full, quick = (cut_square(i, *data.centre_square(*i.size), 32).astype(int) for i in (read_rgb(tmp_path/"large.jpg"), small))
-    assert abs(full - quick).max() <= 4
+    slow, quick = (cut_square(i, *centre_square(*i.size), 32).astype(int) for i in (full, small))
+    assert abs(slow - quick).max() <= 4
 
 
 # --- CUB-200-2011
@@ -254,7 +297,7 @@ BOXES = {1: (40, 30, 30, 20), 2: (2, 4, 30, 12), 3: (10, 10, 90, 40), 4: (70, 60
 
 @pytest.fixture
 def cub(root):
-    "Five photographs of 120×80 in the official layout: white where the box is, black elsewhere; the fifth is listed but absent."
+    "Five photographs of 120×80 in the official layout: white in the box, black elsewhere; the fifth is absent."
     here = root/"CUB_200_2011"
     names = {i: f"{1 + i % 2:03}.Bird_{i % 2}/{i}.png" for i in BOXES}
     for i, (x, y, w, h) in BOXES.items():
@@ -262,10 +305,13 @@ def cub(root):
         image.paste("white", (x, y, x + w, y + h))
         (here/"images"/names[i]).parent.mkdir(parents=True, exist_ok=True)
         if i < 5: image.save(here/"images"/names[i])
-    def table(name, rows): (here/f"{name}.txt").write_text("".join(f"{k} {v}\n" for k, v in rows.items()))
+
+    def table(name, rows):
+        (here/f"{name}.txt").write_text("".join(f"{k} {v}\n" for k, v in rows.items()))
+
     table("images", names)
     table("image_class_labels", {i: 1 + i % 2 for i in BOXES})
-    table("bounding_boxes", {i: "%.1f %.1f %.1f %.1f" % b for i, b in BOXES.items()})
+    table("bounding_boxes", {i: " ".join(f"{b:.1f}" for b in box) for i, box in BOXES.items()})
     table("train_test_split", {1: 1, 2: 1, 3: 1, 4: 0, 5: 1})
     table("classes", {1: "001.Bird_0", 2: "002.Bird_1"})
     return here
@@ -273,7 +319,7 @@ def cub(root):
 
 def assert_boxes_fit(images):
     "What is white in the image is what the box says, to half a pixel."
-    for image, (x, y, w, h) in zip(images.images, images.boxes.tolist()):
+    for image, (x, y, w, h) in zip(images.images, images.boxes.tolist(), strict=True):
         cover = image[0].float() / 255
         assert abs(cover.sum().item() - w * h) < .02 * 64 * 64
         inside = torch.zeros(64, 64)
@@ -283,18 +329,20 @@ def assert_boxes_fit(images):
 
 def test_cub_box_crop(cub):
     images = load("cub200", margin=.25)
-    assert len(images) == 3 and not images.skipped and images.classes == ["Bird 0", "Bird 1"] and images.labels.tolist() == [1, 0, 1]
-    side = 30 * 1.5
-    torch.testing.assert_close(images.boxes[0], torch.tensor([7.5, 12.5, 30, 20]) * 64 / side)  # centred
-    torch.testing.assert_close(images.boxes[1], torch.tensor([2, 4, 30, 12]) * 64 / side)  # moved in: the corner stays the corner
-    assert images.boxes[2, 2] / images.boxes[2, 3] == pytest.approx(90 / 40, rel=1e-4)  # not distorted, though larger than the photograph
-    assert images.boxes[2, 2].item() == pytest.approx(64 / 1.5, rel=1e-4)
+    assert len(images) == 3 and not images.skipped
+    assert images.classes == ["Bird 0", "Bird 1"] and images.labels.tolist() == [1, 0, 1]
+    centred, at_corner, too_large = images.boxes
+    scale = 64 / (30 * 1.5)
+    torch.testing.assert_close(centred, torch.tensor([7.5, 12.5, 30, 20]) * scale)
+    torch.testing.assert_close(at_corner, torch.tensor([2, 4, 30, 12]) * scale)  # the corner stays the corner
+    assert too_large[2] / too_large[3] == pytest.approx(90 / 40, rel=1e-4)  # not distorted
+    assert too_large[2].item() == pytest.approx(64 / 1.5, rel=1e-4)
     assert_boxes_fit(images)
 
 
 def test_cub_whole(cub):
     images = load("cub200", crop="whole")
-    torch.testing.assert_close(images.boxes[1], torch.tensor([0, 4, 12, 12]) * 64 / 80)  # its left part is cut off
+    torch.testing.assert_close(images.boxes[1], torch.tensor([0, 4, 12, 12]) * 64 / 80)  # cut off at the left
     assert_boxes_fit(images)
     assert not torch.equal(images.images, load("cub200").images)  # the crop is part of the cache's key
     assert len(load("cub200", "test")) == 1
@@ -325,14 +373,18 @@ def test_cifar10_that_is_not_whole(root):
     refused("data_batch_1.bin is missing", "cifar10")
     (here/"test_batch.bin").write_bytes(bytes(3073 * 20))
     refused("test_batch.bin has 61,460 bytes instead of 30,730,000", "cifar10", "test")
-    with open(here/"test_batch.bin", "wb") as f: f.truncate(30_730_000)  # right length, all of class 0
+    os.truncate(here/"test_batch.bin", 30_730_000)  # right length, all of class 0
     refused(r"exactly 1,000 images were expected, but their numbers are \[10000, 0", "cifar10", "test")
 
 
-@pytest.mark.parametrize("name, what", [("cifar10", "CIFAR-10"), ("fashion-mnist", "Fashion-MNIST"), ("cub200", "CUB-200-2011")])
+@pytest.mark.parametrize("name, what", [
+    ("cifar10", "CIFAR-10"), ("fashion-mnist", "Fashion-MNIST"), ("cub200", "CUB-200-2011")])
 def test_no_network(root, monkeypatch, name, what):
     import torchvision.datasets as sets
-    def offline(*a, download=True, **k): raise urllib.error.URLError("no route") if download else RuntimeError("Dataset not found")
+
+    def offline(*a, download=True, **k):
+        raise urllib.error.URLError("no route") if download else RuntimeError("Dataset not found")
+
     for target in (sets.CIFAR10, sets.FashionMNIST): monkeypatch.setattr(target, "__init__", offline)
     monkeypatch.setattr(sets.utils, "download_and_extract_archive", offline)
     refused(f"{what} is not in .*cannot be downloaded.*no route.*or (unpack|put)", name)
@@ -362,7 +414,7 @@ def test_real_fashion_mnist():
 def test_other_size_is_antialiased(root):
     stripes = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
     stripes[..., 1::4] = stripes[..., 2::4] = 255
-    small = data.at_size(data.ImageSet(stripes, name="stripes"), 8, root).images
+    small = at_size(ImageSet(stripes, name="stripes"), 8, root).images
     assert (small[..., 1:-1].float() - 127.5).abs().max() < 40  # without antialiasing all would be 255
 
 
@@ -384,7 +436,8 @@ def test_toy_birds_splits():
 
 def test_toy_birds_accents_tell_nothing_but_the_rule():
     scenes = [toy_scene(400, seeded(6, b), .5) for b in range(20)]
-    species, head, tail, place = (torch.cat([s[k] for s in scenes]) for k in ("species", "head", "tail", "place"))
+    species, head, tail, place = (torch.cat([scene[k] for scene in scenes])
+                                  for k in ("species", "head", "tail", "place"))
     assert abs((head == tail).float().mean() - .5) < .03
     for other in (species, place):  # each pair about equally often
         pairs = torch.bincount(other * 6 + head, minlength=48).float()
@@ -395,8 +448,8 @@ def test_toy_birds_accents_tell_nothing_but_the_rule():
 
 def test_toy_birds_mask_is_the_bird():
     scene = toy_scene(50, seeded(8))
-    images, masks = data.draw_birds(scene, 64)
-    bare = data.draw_surroundings(scene, 64).clamp(0, 255).round().to(torch.uint8)
+    images, masks = toybirds.draw_birds(scene, 64)
+    bare = toybirds.draw_surroundings(scene, 64).clamp(0, 255).round().to(torch.uint8)
     changed = (images != bare).any(1)
     assert changed[masks].float().mean() > .999  # all of the mask is bird
     grown = F.max_pool2d(masks.float()[:, None], 3, 1, 1)[:, 0] > 0
@@ -414,7 +467,7 @@ def test_judges_on_birds_that_keep_and_break_the_rule(size, obey):
 
 def test_judges_on_spoiled_birds():
     birds = toy_birds(1200, seed=4001)
-    spoilt = spoil(to_float(birds.images), seeded(0), blur=1.)
+    spoilt = degrade(to_float(birds.images), seeded(0), blur=1.)
     assert (species_of(spoilt) == birds.labels).float().mean() >= .98
     assert obeys_rule(spoilt).float().mean() >= .98
 
@@ -427,5 +480,5 @@ def test_judges_take_floats_and_refuse_other_shapes():
 
 
 def test_accents_are_far_apart():
-    colours = torch.tensor(list(ACCENTS.values())).float()
+    colours = torch.tensor(list(toybirds.ACCENTS.values())).float()
     assert torch.pdist(colours).min() > 90

@@ -1,18 +1,29 @@
-"""Guards of gan_course.dcgan that no learner would gain by reading; what teaches stands in nbs/04_dcgan.ipynb."""
+"""Guards of gan_course.dcgan that no learner would gain by reading; what teaches stands in nbs/05_dcgan.ipynb."""
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_course.core import InputError, seeded
-from gan_course.dcgan import MODEL_DEFAULTS, MODELS, Discriminator, Generator, build_model, dcgan, init_weights, register_model
+from gan_course.dcgan import (
+    MODEL_DEFAULTS,
+    MODELS,
+    Discriminator,
+    Generator,
+    build_model,
+    dcgan,
+    init_weights,
+    register_model,
+)
 
 
 @pytest.fixture
 def registered():
     before = dict(MODELS), {k: dict(v) for k, v in MODEL_DEFAULTS.items()}
     yield
-    for table, old in zip((MODELS, MODEL_DEFAULTS), before): table.clear(), table.update(old)
+    for table, old in zip((MODELS, MODEL_DEFAULTS), before, strict=True):
+        table.clear()
+        table.update(old)
 
 
 def kinds(stack): return [type(layer).__name__ for layer in stack]
@@ -72,10 +83,12 @@ def test_initial_weights_of_every_layer():
 
 
 def test_every_seed_has_weights_of_its_own():
-    first, again, other = (nn.ModuleList(build_model("dcgan", seed, base_channels=4)).state_dict() for seed in (3, 3, 4))
+    pairs = (build_model("dcgan", seed, base_channels=4) for seed in (3, 3, 4))
+    first, again, other = (nn.ModuleList(pair).state_dict() for pair in pairs)
     assert all(torch.equal(first[k], again[k]) for k in first)
     assert not torch.equal(first["0.layers.0.weight"], other["0.layers.0.weight"])
-    assert not torch.equal(first["0.layers.3.weight"].flatten()[:9], first["1.features.2.weight"].flatten()[:9])  # G and D differ
+    of_g, of_d = first["0.layers.3.weight"], first["1.features.2.weight"]
+    assert not torch.equal(of_g.flatten()[:9], of_d.flatten()[:9])
 
 
 def test_building_moves_no_global_random_number():
@@ -98,7 +111,8 @@ def test_own_init_is_kept_and_comes_from_the_seed(registered):
     torch.manual_seed(2)
     again, other = build_model("normed", 0, base_channels=4)[1], build_model("normed", 1, base_channels=4)[1]
     assert abs(G.layers[3].weight.std() - .02) < .002  # G did not ask for it
-    assert abs(D.head.weight.std() - 1 / (3 * 256)**.5) < .005 and D.head.bias.any()  # PyTorch's: U(-1/√n, 1/√n), n = 256
+    # PyTorch's: U(-1/√n, 1/√n), n = 256
+    assert abs(D.head.weight.std() - 1 / (3 * 256)**.5) < .005 and D.head.bias.any()
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in D.state_dict().items())
     assert not torch.equal(D.head.weight, other.head.weight)
 

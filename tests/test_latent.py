@@ -1,4 +1,4 @@
-"""Guards of the latents: interpolation at the edges, walks, planes, truncation, nearest images in chunks and mirrors."""
+"""Guards of the latents: interpolation at the edges, walks, planes, truncation, nearest images, chunks, mirrors."""
 import math
 
 import pytest
@@ -44,7 +44,8 @@ def test_slerp_turns_by_equal_angles():
 
 def test_slerp_with_the_origin_and_in_one_dimension_is_finite():
     a, zero = latents(1)[0], torch.zeros(100)
-    assert torch.allclose(L.slerp(a, zero, .25), a * .75, atol=1e-5) and torch.allclose(L.slerp(zero, a, .25), a / 4, atol=1e-5)
+    assert torch.allclose(L.slerp(a, zero, .25), a * .75, atol=1e-5)
+    assert torch.allclose(L.slerp(zero, a, .25), a / 4, atol=1e-5)
     assert L.slerp(zero, zero, .5).norm() == 0
     for b in (1., -1.): assert L.slerp(torch.ones(1), torch.tensor([b]), .5).isfinite().all()
 
@@ -55,7 +56,8 @@ def test_walks_meet_their_points_exactly(path, dtype):
     points = latents(5).to(dtype)
     tour = L.walk(points, 7, path)
     assert tour.dtype == dtype and torch.equal(tour[::7], points) and len(tour) == 29
-    assert torch.equal(path(points[0], points[1], 1.), points[1]) and torch.equal(path(points[0], points[1], 0), points[0])
+    assert torch.equal(path(points[0], points[1], 1.), points[1])
+    assert torch.equal(path(points[0], points[1], 0), points[0])
     assert torch.allclose(tour[3], path(points[0], points[1], 3 / 7))
 
 
@@ -75,7 +77,8 @@ def test_truncation_has_the_truncated_distribution(limit):
     cut = L.truncate(z, limit)
     assert cut.abs().max() <= limit + 1e-6
     phi = torch.distributions.Normal(0., 1.)
-    expected = 1 - 2 * limit * math.exp(phi.log_prob(torch.tensor(limit))) / math.erf(limit / math.sqrt(2))  # its variance
+    density = math.exp(phi.log_prob(torch.tensor(limit)))
+    expected = 1 - 2 * limit * density / math.erf(limit / math.sqrt(2))  # its variance
     assert cut.var().item() == pytest.approx(expected, rel=.02)
     assert ((cut[0].argsort() == z[0].argsort()).all()) and (cut * z >= 0).all()  # each keeps its rank and its sign
     if limit > 9: assert torch.allclose(cut, z, atol=1e-5)
@@ -87,7 +90,8 @@ def test_nearest_images_do_not_depend_on_the_batch():
     found = L.nearest_real(images, real, 3, Means())
     f, plain, mirror = (Means()(x).double() for x in (images, real, real.flip(-1)))
     d = torch.minimum(torch.cdist(f, plain), torch.cdist(f, mirror))
-    assert torch.equal(found.index, d.argsort(1)[:, :3]) and torch.allclose(found.distance, d.sort(1).values[:, :3].float(), atol=1e-4)
+    assert torch.equal(found.index, d.argsort(1)[:, :3])
+    assert torch.allclose(found.distance, d.sort(1).values[:, :3].float(), atol=1e-4)
     alone = L.nearest_real(images[270:271], real, 3, Means())
     assert torch.equal(alone.index, found.index[270:271]) and torch.equal(alone.mirrored, found.mirrored[270:271])
 
@@ -106,8 +110,13 @@ def test_a_mirrored_neighbour_is_given_mirrored():
 def test_grey_images_and_bad_input():
     grey = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8, generator=seeded(0))
     assert L.nearest_real(grey, grey).index.flatten().tolist() == [0, 1, 2, 3]
-    for wrong, word in ((lambda: L.nearest_real(grey, grey, 5), "between 1 and 4"), (lambda: L.nearest_real(grey, grey, 0), "between 1 and 4"),
-                        (lambda: L.nearest_real(grey.float(), grey), r"\[-1,1\]"), (lambda: L.truncate(grey, 0.), "above 0"),
-                        (lambda: L.truncate(grey, math.nan), "above 0"), (lambda: L.walk(latents(1), 3), "from 2 on"),
-                        (lambda: L.walk(latents(3), 0), "1 or more")):
+    for wrong, word in (
+        (lambda: L.nearest_real(grey, grey, 5), "between 1 and 4"),
+        (lambda: L.nearest_real(grey, grey, 0), "between 1 and 4"),
+        (lambda: L.nearest_real(grey.float(), grey), r"\[-1,1\]"),
+        (lambda: L.truncate(grey, 0.), "above 0"),
+        (lambda: L.truncate(grey, math.nan), "above 0"),
+        (lambda: L.walk(latents(1), 3), "from 2 on"),
+        (lambda: L.walk(latents(3), 0), "1 or more"),
+    ):
         with pytest.raises(InputError, match=word): wrong()

@@ -1,4 +1,4 @@
-"Losses and gradient penalties against independent formulas; what a learner gains by seeing stands in nbs/01_losses.ipynb."
+"Losses and gradient penalties against independent formulas; what teaches stands in nbs/01_game.ipynb."
 import dataclasses
 
 import pytest
@@ -35,7 +35,7 @@ ORACLES = {
 
 
 def test_the_names_and_what_a_step_must_know():
-    assert {name: (loss.name, loss.paired, loss.gp, loss.watershed) for name, loss in LOSSES.items()} == {
+    assert {name: (loss.name, loss.paired, loss.gp, loss.threshold) for name, loss in LOSSES.items()} == {
         name: (name, name == "rpgan", 10 if name == "wgan-gp" else 0, .5 if name == "lsgan" else 0) for name in ORACLES}
     with pytest.raises(dataclasses.FrozenInstanceError): LOSSES["bce"].gp = 1
 
@@ -50,7 +50,7 @@ def test_values_and_gradients_equal_those_of_pytorch_in_float64(loss):
             for a, b in zip(ours, theirs, strict=True): torch.testing.assert_close(a.double(), b, atol=1e-5, rtol=1e-5)
             mine = torch.autograd.grad(sum(ours), (real, fake), allow_unused=True, materialize_grads=True)
             oracle = torch.autograd.grad(sum(theirs), (real64, fake64), allow_unused=True, materialize_grads=True)
-            for a, b in zip(mine, oracle): torch.testing.assert_close(a.double(), b, atol=1e-6, rtol=1e-4)
+            for a, b in zip(mine, oracle, strict=True): torch.testing.assert_close(a.double(), b, atol=1e-6, rtol=1e-4)
 
 
 @each_loss
@@ -67,7 +67,8 @@ def test_losses_are_float32_scalars_computed_in_float32(loss, dtype):
     real, fake = (x.to(dtype) for x in logits(2))
     ours = (*loss.d(real, fake), loss.g(fake, real))
     assert all(x.dtype == torch.float32 and x.shape == () for x in ours)
-    torch.testing.assert_close(ours, (*loss.d(real.float(), fake.float()), loss.g(fake.float(), real.float())), rtol=0, atol=0)
+    real, fake = real.float(), fake.float()
+    torch.testing.assert_close(ours, (*loss.d(real, fake), loss.g(fake, real)), rtol=0, atol=0)
 
 
 @each_loss
@@ -105,7 +106,8 @@ def test_penalties_of_a_bowl_at_any_rank(shape, device):
     real, fake = torch.randn(2, *shape, generator=seeded(4))
     epsilon = torch.rand(16, generator=seeded(5)).reshape(16, *[1] * (len(shape) - 1))
     between = fake + epsilon * (real - fake)
-    expected = [((between.reshape(16, -1).square().sum(1).sqrt() - 1)**2).mean(), real.square().sum() / 16, fake.square().sum() / 16]
+    slopes = between.reshape(16, -1).square().sum(1).sqrt()
+    expected = [((slopes - 1)**2).mean(), real.square().sum() / 16, fake.square().sum() / 16]
     on = real.to(device), fake.to(device)
     ours = [gradient_penalty(steep, *on, seeded(5)), r1_penalty(steep, on[0]), r2_penalty(steep, on[1])]
     torch.testing.assert_close(torch.stack(ours).cpu(), torch.stack(expected), atol=1e-4, rtol=1e-4)
@@ -116,7 +118,11 @@ def penalties(D, real, fake):
     return {"gp": gradient_penalty(D, real, fake, seeded(6)), "r1": r1_penalty(D, real), "r2": r2_penalty(D, fake)}
 
 
-@pytest.mark.parametrize("name, slope", [("gp", lambda a: 2 * (5 * a - 1) * 5), ("r1", lambda a: 50 * a), ("r2", lambda a: 50 * a)])
+@pytest.mark.parametrize("name, slope", [
+    ("gp", lambda a: 2 * (5 * a - 1) * 5),
+    ("r1", lambda a: 50 * a),
+    ("r2", lambda a: 50 * a),
+])
 def test_penalties_can_be_trained_on(name, slope):
     a = torch.tensor(2., requires_grad=True)  # D(x) = a·(3,4)·x: the slope is 5a
     real, fake = torch.randn(2, 8, 2, generator=seeded(7))

@@ -4,22 +4,22 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from gan_course import train as T
+from conftest import BIN
+from conftest import SMALL as TINY
+from gan_course import runs
+from gan_course import training as T
 
-BIN = Path(sys.executable).parent
-TINY = ["--limit", "200", "--base-channels", "4", "--batch-size", "32", "--samples", "9", "--precision", "float32"]
-
-# what a launched script begins with: a pair without batch norm, in float64, for Adam makes whole steps out of the rounding of a gradient near 0
+# what a launched script begins with: a pair without batch norm, in float64, for Adam makes whole steps out of the
+# rounding of a gradient near 0
 PRELUDE = """
 import json, os, sys, torch
 from pathlib import Path
 from torch import nn
-from gan_course import train as T
+from gan_course import training as T
 from gan_course.core import InputError
 from gan_course.dcgan import register_model
 
@@ -28,19 +28,24 @@ class Shaped(nn.Sequential):
     def forward(self, x, labels=None): return super().forward(x.double())
 
 def plain(img_size, img_channels, latent_dim, base_channels, head):
-    n = img_channels * img_size ** 2
+    shape, n = (img_channels, img_size, img_size), img_channels * img_size ** 2
     about = dict(img_size=img_size, img_channels=img_channels, latent_dim=latent_dim)
-    return (Shaped(nn.Linear(latent_dim, base_channels), nn.ReLU(), nn.Linear(base_channels, n), nn.Tanh(), nn.Unflatten(1, (img_channels, img_size, img_size)), **about).double(),
-            Shaped(nn.Flatten(), nn.Linear(n, base_channels), nn.SiLU(), nn.Linear(base_channels, 1), nn.Flatten(0), **about).double())
+    G = Shaped(nn.Linear(latent_dim, base_channels), nn.ReLU(), nn.Linear(base_channels, n), nn.Tanh(),
+               nn.Unflatten(1, shape), **about)
+    D = Shaped(nn.Flatten(), nn.Linear(n, base_channels), nn.SiLU(), nn.Linear(base_channels, 1), nn.Flatten(0),
+               **about)
+    return G.double(), D.double()
 
 register_model("plain", plain)
-PLAIN = dict(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=2, samples=9, precision="float32", lr_g=1e-3, lr_d=1e-3)
+PLAIN = dict(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=2, samples=9, precision="float32",
+             lr_g=1e-3, lr_d=1e-3)
 rank = lambda: int(os.environ.get("RANK", 0))
 """
 
 
 def environment(**more):
-    return {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")} | {"OMP_NUM_THREADS": "1"} | more
+    alone = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return alone | {"OMP_NUM_THREADS": "1"} | more
 
 
 def free_port():
@@ -52,16 +57,18 @@ def free_port():
 def launch(folder, code, **more):
     """A script that starts processes with notebook_launcher, which forks."""
     (folder / "script.py").write_text(PRELUDE + code)
-    return subprocess.run([sys.executable, "script.py", str(free_port())], cwd=folder, capture_output=True, text=True, timeout=240, env=environment(**more))
+    return subprocess.run([sys.executable, "script.py", str(free_port())], cwd=folder, capture_output=True, text=True,
+                          timeout=240, env=environment(**more))
 
 
 def torchrun(*args, cwd, **more):
     port = ["--master_port", str(free_port())] if "--master_port" not in args else []
-    return subprocess.Popen([BIN / "torchrun", *port, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more))
+    return subprocess.Popen([BIN / "torchrun", *port, *map(str, args)], cwd=cwd, text=True, env=environment(**more),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def tensors(folder, name="last"):
-    return T._read_tensors(folder / f"checkpoints/{name}.safetensors")
+    return T.read_tensors(folder / f"checkpoints/{name}.safetensors")
 
 
 def close(a, b):
@@ -75,27 +82,41 @@ def launched(tmp_path_factory):
     done = launch(folder, '''
 from accelerate import notebook_launcher
 
-def work(name, setup, stop):
+def work(name, setup):
     seen, batch = [], T.real_batch
-    def noted(images, i, generator, flip, device, share): flip and seen.append(i[share].tolist()); return batch(images, i, generator, flip, device, share)
+    def noted(images, i, generator, flip, device, share):
+        if flip: seen.append(i[share].tolist())
+        return batch(images, i, generator, flip, device, share)
     T.real_batch = noted
     held = []
     keep = T.run_epoch
     def watched(t, bar=None):
-        row = keep(t, bar); held[:] = [t]; return row
+        row = keep(t, bar)
+        held[:] = [t]
+        return row
     T.run_epoch = watched
     config = T.TrainConfig(**(PLAIN | setup))
-    T.train(config, name, progress=False)
+    own = name.endswith("own")  # networks of one's own, which begin with other weights in each process
+    torch.manual_seed(rank())
+    pair = dict(zip("GD", plain(32, 3, 8, 4, "fc"))) if own else {}
+    T.train(config, name, progress=False, **pair)
     def state(net): return [v.double().sum().item() for v in net.state_dict().values()]
     t = held[0]
-    Path(f"{name}-{rank()}.json").write_text(json.dumps(dict(seen=seen, world=int(os.environ.get("WORLD_SIZE", 1)), weights=[state(n) for n in (t.G, t.D, t.ema)], threads=torch.get_num_threads())))
+    about = dict(seen=seen, world=int(os.environ.get("WORLD_SIZE", 1)), threads=torch.get_num_threads(),
+                 weights=[state(n) for n in (t.G, t.D, t.ema)])
+    Path(f"{name}-{rank()}.json").write_text(json.dumps(about))
     T.real_batch, T.run_epoch = batch, keep
 
 def both(*_):
-    for name, setup in SETUPS.items(): work("two-" + name, setup, None)
+    for name, setup in SETUPS.items(): work("two-" + name, setup)
 
-SETUPS = {"plain": dict(model="plain"), "penalty": dict(model="plain", loss="wgan-gp", d_steps=2, augment="color,translation,cutout"), "dcgan": dict(model="dcgan", epochs=1)}
-for name, setup in SETUPS.items(): work("one-" + name, setup, None)  # first in one process: notebook_launcher works afterwards, too
+SETUPS = {
+    "plain": dict(model="plain"),
+    "penalty": dict(model="plain", loss="wgan-gp", d_steps=2, augment="color,translation,cutout"),
+    "own": dict(),
+    "dcgan": dict(model="dcgan", epochs=1)}
+# first in one process: notebook_launcher works afterwards, too
+for name, setup in SETUPS.items(): work("one-" + name, setup)
 notebook_launcher(both, num_processes=2, use_port=sys.argv[1])
 ''')
     assert done.returncode == 0, done.stderr[-3000:]
@@ -109,42 +130,53 @@ def notes(launched, name):
 def test_two_processes_share_each_batch(launched):
     first, second = notes(launched, "plain")
     alone = json.loads((launched / "one-plain-0.json").read_text())
-    assert first["world"] == second["world"] == 2 and alone["world"] == 1 and first["threads"] == 1  # more would hang after a fork
+    assert first["world"] == second["world"] == 2 and alone["world"] == 1
+    assert first["threads"] == 1  # more would hang after a fork
     for a, b, whole in zip(first["seen"], second["seen"], alone["seen"], strict=True):
         assert len(a) == len(b) == 16 and a + b == whole  # disjoint, and together the batch of one process
-    for epoch in (0, 1): assert len({i for part in (first, second) for batch in part["seen"][epoch * 6:epoch * 6 + 6] for i in batch}) == 192
-    assert not (launched / "two-plain-2").exists() and T.open_run(launched / "two-plain").info["hardware"]["processes"] == 2
+    for start in (0, 6):  # of an epoch
+        batches = first["seen"][start:start + 6] + second["seen"][start:start + 6]
+        assert len({i for batch in batches for i in batch}) == 192
+    assert not (launched / "two-plain-2").exists()
+    assert T.open_run(launched / "two-plain").info["hardware"]["processes"] == 2
 
 
-@pytest.mark.parametrize("name", ["plain", "penalty", "dcgan"])
+@pytest.mark.parametrize("name", ["plain", "penalty", "own", "dcgan"])
 def test_both_end_with_equal_networks(launched, name):
     first, second = notes(launched, name)
     assert first["weights"] == second["weights"]  # running statistics included
 
 
-@pytest.mark.parametrize("name", ["plain", "penalty"])
+@pytest.mark.parametrize("name", ["plain", "penalty", "own"])
 def test_without_batch_norm_two_processes_are_one(launched, name):
     assert close(tensors(launched / f"two-{name}"), tensors(launched / f"one-{name}"))
-    for a, b in zip(T.read_history(launched / f"two-{name}/history.csv"), T.read_history(launched / f"one-{name}/history.csv"), strict=True):
+    two, one = (runs.read_history(launched / f"{n}-{name}/history.csv") for n in ("two", "one"))
+    for a, b in zip(two, one, strict=True):
         assert all(a[k] == pytest.approx(b[k], rel=1e-6) for k in a if k != "seconds" and a[k] is not None)
 
 
 def test_torchrun_then_two_machines(tmp_path):
-    """The command line under torchrun; then the run goes on as two machines of one process each, of which only the first has its folder."""
-    done = torchrun("--nproc_per_node", 2, "-m", "gan_course", "train", *TINY, "--epochs", 1, "--out", "runs/r", cwd=tmp_path)
+    """The command line under torchrun; then two machines of one process each, only the first with the folder."""
+    done = torchrun("--nproc_per_node", 2, "-m", "gan_course", "train", *TINY, "--epochs", 1, "--out", "runs/r",
+                    cwd=tmp_path)
     out, errors = done.communicate(timeout=240)
     assert done.returncode == 0, errors[-3000:]
     assert out.count("epoch   1") == out.count("1 epochs done") == 1  # one of them speaks
     before = T.open_run(tmp_path / "runs/r")
-    assert len(before.history) == 1 and before.info["hardware"]["processes"] == 2 and [p.name for p in (tmp_path / "runs").iterdir()] == ["r"]
+    assert len(before.history) == 1 and before.info["hardware"]["processes"] == 2
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["r"]
     (tmp_path / "other").mkdir()
     port = str(free_port())
-    machines = [torchrun("--nnodes", 2, "--node_rank", i, "--nproc_per_node", 1, "--master_addr", "127.0.0.1", "--master_port", port,
-                         "-m", "gan_course", "train", "--resume", "runs/r", "--epochs", 2, cwd=place) for i, place in enumerate((tmp_path, tmp_path / "other"))]
+    machines = []
+    for i, place in enumerate((tmp_path, tmp_path / "other")):
+        machines.append(torchrun(
+            "--nnodes", 2, "--node_rank", i, "--nproc_per_node", 1, "--master_addr", "127.0.0.1", "--master_port", port,
+            "-m", "gan_course", "train", "--resume", "runs/r", "--epochs", 2, cwd=place))
     said = [m.communicate(timeout=240) for m in machines]
     assert [m.returncode for m in machines] == [0, 0], said
     after = T.open_run(tmp_path / "runs/r")
-    assert after.history[0] == before.history[0] and [row["epoch"] for row in after.history] == after.epochs[1:] == [1, 2]
+    assert after.history[0] == before.history[0]
+    assert [row["epoch"] for row in after.history] == after.epochs[1:] == [1, 2]
     assert not list((tmp_path / "other").iterdir()) and "epoch   2" in said[0][0] and "epoch" not in said[1][0]
 
 
@@ -155,7 +187,8 @@ from gan_course.cli import main
 
 def tell(what, work):
     try: work()
-    except (InputError, KeyboardInterrupt, OSError) as e: Path(f"{what}-{rank()}.txt").write_text(f"{type(e).__name__}: {e}")
+    except (InputError, KeyboardInterrupt, OSError) as e:
+        Path(f"{what}-{rank()}.txt").write_text(f"{type(e).__name__}: {e}")
 
 def only_second_fails(config, *rest):
     if rank() == 1: raise InputError("no images on this machine")
@@ -175,15 +208,19 @@ def both():
     T._load_data = only_second_fails
     tell("data", lambda: T.train(config, "c", progress=False))
     T._load_data = load
-    for name, hook in (("nan", poison), ("hook", full), ("stop", stop)): tell(name, lambda: T.train(config, name, on_epoch_end=[hook], progress=False))
-    try: main(["train", "--batch-size", "33", "--limit", "200", "--base-channels", "4", "--epochs", "1", "--precision", "float32"])
+    for name, hook in (("nan", poison), ("hook", full), ("stop", stop)):
+        tell(name, lambda: T.train(config, name, on_epoch_end=[hook], progress=False))
+    bad = ["--batch-size", "33", "--limit", "200", "--base-channels", "4", "--epochs", "1", "--precision", "float32"]
+    try: main(["train", *bad])
     except SystemExit as e: Path(f"exit-{rank()}.txt").write_text(str(e.code))
 
 notebook_launcher(both, num_processes=2, use_port=sys.argv[1])
 ''')
     assert done.returncode == 0, done.stderr[-3000:]
     def told(what): return [(tmp_path / f"{what}-{rank}.txt").read_text() for rank in (0, 1)]
-    for what, message in (("batch", "shared equally by 2"), ("wrong", "did you mean 'gap'"), ("data", "no images on this machine"), ("nan", "Diverged"), ("stop", "Stopped")):
+    for what, message in (
+            ("batch", "shared equally by 2"), ("wrong", "did you mean 'gap'"), ("data", "no images on this machine"),
+            ("nan", "Diverged"), ("stop", "Stopped")):
         assert all(message in text for text in told(what)), told(what)
     assert told("exit") == ["2", "2"] and done.stderr.count("gan-course: a batch of 33 images") == 1
     assert "No space left" in told("hook")[1] and not any((tmp_path / name).exists() for name in "abc")

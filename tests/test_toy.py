@@ -1,4 +1,4 @@
-"""Toy distributions, players, the game and its counting: shapes, seeds, brute force, bad input, and whether it learns."""
+"""Toy distributions, players, the game and its counting: shapes, seeds, brute force, bad input, does it learn."""
 import dataclasses
 import math
 
@@ -6,17 +6,29 @@ import pytest
 import torch
 
 from gan_course import toy
-from gan_course import train as T
 from gan_course.core import InputError, seeded
 from gan_course.losses import LOSSES, get_loss
-from gan_course.toy import SIGMA, TOYS, ToyConfig, ToyDiscriminator, ToyGenerator, coverage, play, pulls, sample_toy, snapshot, toy_modes
+from gan_course.steps import d_step, g_step
+from gan_course.toy import (
+    SIGMA,
+    TOYS,
+    ToyConfig,
+    ToyDiscriminator,
+    ToyGenerator,
+    coverage,
+    play,
+    pulls,
+    sample_toy,
+    snapshot,
+    toy_modes,
+)
 
 QUICK = dict(steps=6, batch_size=16, hidden=8)
 
 
 def last(config, **options):
-    for s in play(config, **options): pass
-    return s
+    *_, end = play(config, **options)
+    return end
 
 
 # --- data
@@ -46,7 +58,8 @@ def test_curves_lie_where_they_should_and_are_evenly_filled():
     distance, at = torch.cdist(spiral, curve).min(1)
     assert distance.mean() < SIGMA
     length = (curve[1:] - curve[:-1]).norm(dim=1).cumsum(0)
-    outer = (at > torch.searchsorted(length, length[-1] / 2)).float().mean()  # the outer half of the curve holds half the points
+    # the outer half of the curve holds half the points
+    outer = (at > torch.searchsorted(length, length[-1] / 2)).float().mean()
     assert abs(outer - .5) < .06
     moons = sample_toy("moons", 20_000, seeded(0)) * 1.5
     upper, lower = ((moons - torch.tensor([side * -.5, side * -.25])).norm(dim=1) for side in (1, -1))
@@ -167,13 +180,14 @@ def test_the_steps_are_those_of_lesson_05():
     c = ToyConfig(**QUICK, d_steps=2, g_steps=3)
     weights, draw = seeded(c.seed, 0), seeded(c.seed, 1)
     G, D = ToyGenerator(c.latent_dim, c.hidden, weights), ToyDiscriminator(c.hidden, weights)
-    opt_g, opt_d = torch.optim.Adam(G.parameters(), c.lr_g, (.5, .999)), torch.optim.Adam(D.parameters(), c.lr_d, (.5, .999))
+    opt_g = torch.optim.Adam(G.parameters(), c.lr_g, (.5, .999))
+    opt_d = torch.optim.Adam(D.parameters(), c.lr_d, (.5, .999))
     def noise(): return torch.randn(c.batch_size, c.latent_dim, generator=draw)
     for _ in range(c.steps):
         for _ in range(c.d_steps):
             real = sample_toy(c.data, c.batch_size, draw)
-            T.d_step(D, opt_d, real, G(noise()), get_loss("bce"))
-        for _ in range(c.g_steps): T.g_step(D, opt_g, G(noise()), get_loss("bce"))
+            d_step(D, opt_d, real, G(noise()), get_loss("bce"))
+        for _ in range(c.g_steps): g_step(D, opt_g, G(noise()), get_loss("bce"))
     ours, theirs = last(c, every=6), snapshot(c, G, D, 6)
     torch.testing.assert_close(ours["samples"], theirs["samples"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours["d_grid"], theirs["d_grid"], rtol=1e-4, atol=1e-5)
@@ -187,7 +201,9 @@ def test_each_player_moves_in_its_own_step_only():
 
 
 def test_r1_flattens_d():
-    steep, flat = (last(ToyConfig(**QUICK | dict(lr_g=0., lr_d=1e-2, steps=60, r1=r1)), every=60)["d_grid"].std() for r1 in (0., 10.))
+    def spread(r1):
+        return last(ToyConfig(**QUICK | dict(lr_g=0., lr_d=1e-2, steps=60, r1=r1)), every=60)["d_grid"].std()
+    steep, flat = spread(0.), spread(10.)
     assert flat < steep / 2
 
 

@@ -8,15 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_course import train as T
-from gan_course.core import InputError, seeded
-from gan_course.data import ImageSet, load_images
+from gan_course import runs
+from gan_course import training as T
+from gan_course.core import ImageSet, InputError, seeded
+from gan_course.data import load_images
 from gan_course.dcgan import build_model
-from gan_course.fid import evaluate
+from gan_course.evaluation import evaluate
 from gan_course.losses import LOSSES, get_loss
 
 # flips, EMA and mixed precision on: what resume has to get right to the bit
-TINY = T.TrainConfig(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=3, ema=.9, samples=9, precision="bf16", keep_every=1)
+TINY = T.TrainConfig(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=3, ema=.9, samples=9,
+                     precision="bf16", keep_every=1)
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +34,16 @@ def stop_at(epoch):
 
 
 def tensors(run, name="last"):
-    return T._read_tensors(run.path / f"checkpoints/{name}.safetensors")
+    return T.read_tensors(run.path / f"checkpoints/{name}.safetensors")
 
 
 def rows(run):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in run.history]
+
+
+def noise(n, size=32):
+    "Images that no name can bring back."
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=seeded(0))
 
 
 def assert_same(run, other):
@@ -58,8 +65,8 @@ def test_g_step_has_the_gradient_through_d_in_train_mode(players):
     G, D, z, _ = players
     expected = torch.autograd.grad(get_loss("bce").g(copy.deepcopy(D).train()(G(z)), None), list(G.parameters()))
     T.g_step(D, torch.optim.SGD(G.parameters(), lr=0.), G(z), get_loss("bce"))
-    for p, e in zip(G.parameters(), expected): assert torch.allclose(p.grad, e, atol=1e-7)
-    assert D.training and all(p.requires_grad for p in D.parameters()) and all(p.grad is None for p in D.parameters())
+    for p, e in zip(G.parameters(), expected, strict=True): assert torch.allclose(p.grad, e, atol=1e-7)
+    assert D.training and all(p.requires_grad and p.grad is None for p in D.parameters())
 
 
 def test_d_step_moves_d_and_leaves_g(players):
@@ -68,12 +75,15 @@ def test_d_step_moves_d_and_leaves_g(players):
     T.d_step(D, torch.optim.SGD(D.parameters(), lr=.1), real, G(z), get_loss("hinge"))
     assert all(p.grad is None for p in G.parameters())
     assert not torch.equal(D.state_dict()["features.0.weight"], before["features.0.weight"])
-    assert not torch.equal(D.state_dict()["features.3.running_mean"], before["features.3.running_mean"])  # its own step moves its statistics
+    # its own step moves its statistics
+    assert not torch.equal(D.state_dict()["features.3.running_mean"], before["features.3.running_mean"])
 
 
 def test_accuracy_counts_a_tie_as_fake():
     class Blind(torch.nn.Module):
-        def __init__(self): super().__init__(); self.w = torch.nn.Parameter(torch.zeros(()))
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.zeros(()))
         def forward(self, x): return x.flatten(1).sum(1) * 0 + self.w
     D, images = Blind(), torch.zeros(8, 3, 4, 4)
     stats = T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), images, images, get_loss("bce"))
@@ -89,7 +99,7 @@ def test_the_d_step_goes_down_both_losses(players):
     fake, loss = G(z).detach(), get_loss("bce")
     expected = gradients_of(D, sum(loss.d(D(real), D(fake))))
     T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, fake, loss)
-    assert all(torch.allclose(p.grad, e, atol=1e-7) for p, e in zip(D.parameters(), expected))
+    assert all(torch.allclose(p.grad, e, atol=1e-7) for p, e in zip(D.parameters(), expected, strict=True))
 
 
 def test_real_and_fake_have_statistics_of_their_own(players):
@@ -104,7 +114,8 @@ def test_d_sees_real_and_fake_through_the_same_view_in_both_steps(players):
     G, D, z, real = players
     seen, fake = [], G(z)
     D.register_forward_pre_hook(lambda module, x: seen.append(x[0]))
-    T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, fake, get_loss("bce"), lambda a, b: seen.extend((a, b)) or 0., view=torch.neg)
+    def penalty(a, b): return seen.extend((a, b)) or 0.
+    T.d_step(D, torch.optim.SGD(D.parameters(), lr=0.), real, fake, get_loss("bce"), penalty, view=torch.neg)
     T.g_step(D, torch.optim.SGD(G.parameters(), lr=0.), fake, get_loss("rpgan"), real, view=torch.neg)
     for x, y in zip(seen, (real, fake, real, fake, real, fake), strict=True): assert torch.equal(x, -y)
     assert all(p.grad.abs().sum() > 0 for p in G.parameters())  # it passes through
@@ -112,17 +123,27 @@ def test_d_sees_real_and_fake_through_the_same_view_in_both_steps(players):
 
 def test_a_run_augments_every_batch_with_numbers_of_its_own(tmp_path, monkeypatch):
     drawn, shapes = [], []
-    monkeypatch.setattr(T, "augment", lambda x, u, policy: (drawn.append(u), shapes.append((x.shape, policy)), x)[2])
+    def augment(x, u, policy):
+        drawn.append(u)
+        shapes.append((x.shape, policy))
+        return x
+    monkeypatch.setattr(T, "augment", augment)
     run = T.train(dataclasses.replace(TINY, epochs=1, augment="cutout"), tmp_path / "r", progress=False)
-    steps = run.history[-1]["images"] // TINY.batch_size  # real, fake, fake for G, and so few steps that each has a held-out batch
+    steps = run.history[-1]["images"] // TINY.batch_size
+    # real, fake, fake for G, and so few steps that each has a held-out batch
     assert len(drawn) == 4 * steps and set(shapes) == {((TINY.batch_size, 3, 32, 32), "cutout")}
     assert len({u.sum().item() for u in drawn}) == len(drawn) and all(((0 <= u) & (u < 1)).all() for u in drawn)
 
 
 def test_held_out_batches_are_drawn_anew_from_all_over_the_set(tmp_path, monkeypatch):
-    seen, images = [], torch.arange(64, dtype=torch.uint8)[:, None, None, None].expand(64, 3, 32, 32)  # sorted, as many sets are by class
-    monkeypatch.setattr(T, "accuracy_on_real", lambda D, real, watershed: (seen.append((real[:, 0, 0, 0] * 127.5 + 127.5).round()), torch.tensor(0.))[1])
-    T.train(dataclasses.replace(TINY, epochs=2), tmp_path / "r", test_images=ImageSet(images, name="toy-birds", split="test"), progress=False)
+    # sorted, as many sets are by class
+    seen, images = [], torch.arange(64, dtype=torch.uint8)[:, None, None, None].expand(64, 3, 32, 32)
+    def look(D, real, threshold):
+        seen.append((real[:, 0, 0, 0] * 127.5 + 127.5).round())
+        return torch.tensor(0.)
+    monkeypatch.setattr(T, "accuracy_on_real", look)
+    held_out = ImageSet(images, name="toy-birds", split="test")
+    T.train(dataclasses.replace(TINY, epochs=2), tmp_path / "r", test_images=held_out, progress=False)
     assert all(x.unique().numel() == TINY.batch_size and x.max() - x.min() >= TINY.batch_size for x in seen)
     assert len(torch.stack(seen).sort(1).values.unique(dim=0)) == 4  # two batches an epoch
 
@@ -135,7 +156,7 @@ def test_each_step_begins_without_gradients(players):
         T.d_step(D, opt_d, real, fake, get_loss("bce"))
         T.g_step(D, opt_g, fake, get_loss("bce"))
         return [p.grad.clone() for net in (D, G) for p in net.parameters()]
-    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(steps(), steps()))
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(steps(), steps(), strict=True))
 
 
 def test_accuracy_on_real_leaves_d_as_it_was(players):
@@ -166,8 +187,12 @@ def test_more_epochs_later_are_the_same_run(whole, tmp_path):
     assert longer.config == whole.config
 
 
-@pytest.mark.parametrize("change", [dict(loss="wgan-gp", d_steps=2), dict(loss="rpgan", r1=1., r2=1.), dict(head="gap", ema=0.),
-                                    dict(augment="color,cutout", model="dcgan-sn")], ids=str)
+@pytest.mark.parametrize("change", [
+    dict(loss="wgan-gp", d_steps=2),
+    dict(loss="rpgan", r1=1., r2=1.),
+    dict(head="gap", ema=0.),
+    dict(augment="color,cutout", model="dcgan-sn"),
+], ids=str)
 def test_resume_is_exact_with_other_settings(tmp_path, change):
     config = dataclasses.replace(TINY, epochs=2, **change)
     run = T.train(config, tmp_path / "a", progress=False)
@@ -193,18 +218,20 @@ def crashed(tmp_path, monkeypatch):
 
 
 def test_a_run_is_begun_continued_or_opened(tmp_path):
-    first = T.train_or_open(dataclasses.replace(TINY, precision="auto"), tmp_path / "r", progress=False)
+    auto = dataclasses.replace(TINY, precision="auto")
+    first = T.train_or_open(auto, tmp_path / "r", progress=False)
     begun = first.history
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(T, "_load_data", None)  # to open it needs no images
-        assert T.train_or_open(dataclasses.replace(TINY, precision="auto"), first.path).history == begun
-    longer = T.train_or_open(dataclasses.replace(TINY, precision="auto", epochs=4), first.path, progress=False)
+        assert T.train_or_open(auto, first.path).history == begun
+    longer = T.train_or_open(dataclasses.replace(auto, epochs=4), first.path, progress=False)
     assert longer.history[:3] == begun and len(longer.history) == longer.config.epochs == 4
-    with pytest.raises(InputError, match="another seed"): T.train_or_open(dataclasses.replace(TINY, precision="auto", seed=1), first.path)
+    with pytest.raises(InputError, match="another seed"): T.train_or_open(dataclasses.replace(auto, seed=1), first.path)
 
 
 def test_a_crash_while_a_checkpoint_is_written_loses_nothing(whole, crashed):
-    assert len(T.read_history(crashed.path / "history.csv")) == 2 and len(crashed.history) == 1 and not list(crashed.path.rglob("*.part"))
+    assert len(runs.read_history(crashed.path / "history.csv")) == 2 and len(crashed.history) == 1
+    assert not list(crashed.path.rglob("*.part"))
     assert_same(T.resume(crashed.path, progress=False), whole)
 
 
@@ -212,7 +239,7 @@ def test_events_carry_the_numbers_of_the_history(crashed, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = T.resume(crashed.path, progress=False)
-    for opened in (run, T.pack_run(run, tmp_path / "packed")):
+    for opened in (run, runs.pack_run(run, tmp_path / "packed")):
         events = EventAccumulator(str(opened.path / "events"))
         events.Reload()
         for tag in ("d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_real_test", "d_acc_fake"):
@@ -224,8 +251,14 @@ def test_events_carry_the_numbers_of_the_history(crashed, tmp_path):
 def test_every_epoch_has_an_order_of_its_own_and_the_average_slows_down(tmp_path, monkeypatch):
     orders, decays = [], []
     batch, update = T.real_batch, T.ema_update
-    monkeypatch.setattr(T, "real_batch", lambda images, i, generator, flip, *rest: (flip and orders.append(i), batch(images, i, generator, flip, *rest))[1])
-    monkeypatch.setattr(T, "ema_update", lambda ema, G, decay: (decays.append(decay), update(ema, G, decay)))
+    def noted_batch(images, i, generator, flip, *rest):
+        if flip: orders.append(i)
+        return batch(images, i, generator, flip, *rest)
+    def noted_update(ema, G, decay):
+        decays.append(decay)
+        update(ema, G, decay)
+    monkeypatch.setattr(T, "real_batch", noted_batch)
+    monkeypatch.setattr(T, "ema_update", noted_update)
     T.train(dataclasses.replace(TINY, ema=.99, epochs=2), tmp_path / "r", progress=False)
     first, second = torch.cat(orders[:6]), torch.cat(orders[6:])
     assert len(first.unique()) == len(second.unique()) == 192 and not torch.equal(first, second)
@@ -246,45 +279,111 @@ def test_a_best_that_was_written_before_the_crash_knows_its_epoch(tmp_path, monk
         if "last" in path.name and rest == ({"epoch": "2"},): raise OSError("no space left")
         tell(content, path, *rest)
     monkeypatch.setattr(T, "save_file", save)
-    with pytest.raises(InputError, match="no space left"): T.train(dataclasses.replace(TINY, keep_every=0), tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": 50. - t.epoch}], progress=False)
+    def falling(training, row): return {"fid": 50. - training.epoch}
+    with pytest.raises(InputError, match="no space left"):
+        T.train(dataclasses.replace(TINY, keep_every=0), tmp_path / "r", on_epoch_end=[falling], progress=False)
     run = T.open_run(tmp_path / "r")
     assert [row["epoch"] for row in run.history] == [1] and run.best_epoch == 1  # what counts
-    assert run.epoch_of("best") == run.epoch_of() == 2 and run.epoch_of("last") == 1 and run.kept == [1, 2]  # what the files are
+    # what the files are
+    assert run.epoch_of("best") == run.epoch_of() == 2 and run.epoch_of("last") == 1 and run.kept == [1, 2]
 
 
 def test_a_run_on_images_of_ones_own_goes_on_with_these_only(tmp_path):
-    own = ImageSet(torch.randint(0, 256, (192, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)), name="noise")
+    own = ImageSet(noise(192), name="noise")
     config = dataclasses.replace(TINY, epochs=1, limit=192)
     run = T.train(config, tmp_path / "r", images=own, progress=False)
-    with pytest.raises(InputError, match="trained on 192 images of noise.*these are 192 images of toy-birds"): T.resume(run.path, 2, progress=False)
-    with pytest.raises(InputError, match="trained on 192 images of noise"): evaluate(run, n_fake=50, extractor="small", progress=False)
+    assert run.config.data is None and run.info["data"] == dict(name="noise", split="train", n=192, shape=[3, 32, 32])
+    for use in (run.images, lambda: T.resume(run.path, 2, progress=False)):
+        with pytest.raises(InputError, match=r"192 images given in memory \(noise\).*images=\.\.\."): use()
+    other = load_images("toy-birds", limit=192)
+    with pytest.raises(InputError, match="trained on 192 images of noise.*these are 192 images of toy-birds"):
+        T.resume(run.path, 2, images=other, progress=False)
     assert len(T.resume(run.path, 2, images=own, progress=False).history) == 2
+    again = T.train_or_open(dataclasses.replace(config, epochs=2, precision="auto"), run.path, images=own)
+    assert len(again.history) == 2
 
 
-@pytest.mark.parametrize("fid", [None, "x", {"n_fake": "a", "n_real": 1, "split": "s", "extractor": "e"}, {"extractor": 3}])
+def test_a_run_from_before_images_were_noted_goes_on_with_these_only(tmp_path):
+    """Earlier versions wrote the default data set into the config of a run on images that were given."""
+    own = ImageSet(noise(192), name="noise")
+    run = T.train(dataclasses.replace(TINY, epochs=1, limit=192), tmp_path / "r", images=own, progress=False)
+    T.write_json(run.path / "config.json", run.info | dict(train=run.info["train"] | dict(data="toy-birds")))
+    with pytest.raises(InputError, match="trained on 192 images of noise.*these are 192 images of toy-birds"):
+        T.resume(run.path, 2, progress=False)
+    with pytest.raises(InputError, match="trained on 192 images of noise"):
+        evaluate(run.path, n_fake=50, extractor="small", progress=False)
+    assert len(T.train_or_open(dataclasses.replace(TINY, epochs=2, limit=192), run.path, images=own,
+                               progress=False).history) == 2
+
+
+def test_a_tensor_trains_and_goes_on(tmp_path):
+    config, pixels = dataclasses.replace(TINY, epochs=1), noise(64)
+    run = T.train(config, tmp_path / "r", images=pixels, test_images=noise(40), progress=False)
+    assert run.info["data"]["name"] == "given images" and run.history[0]["d_acc_real_test"] is not None
+    assert repr(run) == "Run r: dcgan on given images, 32×32, 1 of 1 epochs"
+    assert len(T.resume(run, 2, images=pixels, progress=False).history) == 2
+    with pytest.raises(InputError, match="trained on 64 images.*these are 65"):
+        T.resume(run, 3, images=noise(65), progress=False)
+    with pytest.raises(InputError, match="trained on 64 images of given images"):
+        T.resume(run, 3, images=load_images("toy-birds", limit=64), progress=False)
+    assert T.settle(config, pixels).data is None and config.data == "toy-birds"
+
+
+@pytest.mark.parametrize(("images", "message"), [
+    (torch.zeros(64, 3, 32, 32), "images are torch.float32 .*`to_uint8`"),
+    (torch.zeros(64, 32, 32, dtype=torch.uint8), r"shape \(64, 32, 32\)"),
+    (torch.zeros(64, 3, 32, 48, dtype=torch.uint8), "square images"),
+    (torch.zeros(8, 3, 32, 32, dtype=torch.uint8), "more than the 8 images of given images"),
+    ([1, 2], "images is a list"),
+], ids=["float", "no channels", "wide", "few", "list"])
+def test_images_that_cannot_be_trained_on_are_named(tmp_path, images, message):
+    with pytest.raises(InputError, match=message) as error: T.train(TINY, tmp_path / "r", images=images, progress=False)
+    assert "\n" not in str(error.value) and not (tmp_path / "r").exists()
+
+
+def test_held_out_images_of_another_size_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"\(3, 32, 32\), the held-out ones \(3, 64, 64\)"):
+        T.train(TINY, tmp_path / "r", images=noise(64), test_images=noise(64, 64), progress=False)
+    with pytest.raises(InputError, match="data is None"):
+        T.train(dataclasses.replace(TINY, data=None), tmp_path / "r", progress=False)
+
+
+@pytest.mark.parametrize("fid", [
+    None, "x", {"n_fake": "a", "n_real": 1, "split": "s", "extractor": "e"}, {"extractor": 3}])
 def test_a_protocol_of_wrong_kinds_is_named(whole, tmp_path, fid):
-    place = T.pack_run(whole, tmp_path / "p").path
+    place = runs.pack_run(whole, tmp_path / "p").path
     T.write_json(place / "config.json", T.open_run(place).info | dict(fid=fid))
     with pytest.raises(InputError, match="fid is"): T.open_run(place)
 
 
-@pytest.mark.parametrize(("fids", "files"), [({1: 50., 3: 45.}, {"last", "epoch-0001", "epoch-0002"}), ({2: 40., 3: 45.}, {"last", "best", "epoch-0001"})])
+@pytest.mark.parametrize(("fids", "files"), [
+    ({1: 50., 3: 45.}, {"last", "epoch-0001", "epoch-0002"}),
+    ({2: 40., 3: 45.}, {"last", "best", "epoch-0001"}),
+])
 def test_what_is_the_same_epoch_is_packed_once_and_found_by_each_name(tmp_path, fids, files):
     config = dataclasses.replace(TINY, epochs=3, keep_every=1)
-    packed = T.pack_run(T.train(config, tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": fids.get(t.epoch)}], progress=False), tmp_path / "p")
+    def measured(training, row): return {"fid": fids.get(training.epoch)}
+    run = T.train(config, tmp_path / "r", on_epoch_end=[measured], progress=False)
+    packed = runs.pack_run(run, tmp_path / "p")
     assert {p.stem for p in packed.path.glob("checkpoints/*")} == files and packed.kept == [1, 2, 3]
     def weights(which): return packed.generator(which).layers[0].weight
     best = min(fids, key=fids.get)
-    assert packed.best_epoch == best and torch.equal(weights("best"), weights(best)) and torch.equal(weights("last"), weights(3))
+    assert packed.best_epoch == best
+    assert torch.equal(weights("best"), weights(best)) and torch.equal(weights("last"), weights(3))
     assert torch.equal(weights(None), weights(best)) and len({weights(e).sum().item() for e in (1, 2, 3)}) == 3
     packed.discriminator("best"), packed.discriminator(3)
 
 
 def test_the_best_is_written_before_the_epoch_counts(tmp_path, monkeypatch):
     order, save = [], T.save_file
-    monkeypatch.setattr(T, "save_file", lambda content, path, *rest: (order.append(path.name.split(".")[1]), save(content, path, *rest)))
-    T.train(dataclasses.replace(TINY, epochs=1), tmp_path / "r", on_epoch_end=[lambda t, row: {"fid": 1.}], progress=False)
-    assert order == ["latents", "last", "best", "epoch-0001", "last"]  # killed before the last, the epoch is done again
+    def noted(content, path, *rest):
+        order.append(path.name.split(".")[1])
+        save(content, path, *rest)
+    for module in (runs, T): monkeypatch.setattr(module, "save_file", noted)
+    hooks = [lambda training, row: {"fid": 1.}]
+    T.train(dataclasses.replace(TINY, epochs=1), tmp_path / "r", on_epoch_end=hooks, progress=False)
+    # killed before the last, the epoch is done again
+    assert order == ["latents", "last", "best", "epoch-0001", "last"]
 
 
 def test_the_average_differs_from_the_generator_and_a_run_without_ema_has_none(whole, tmp_path):
@@ -309,7 +408,8 @@ def test_the_samples_are_those_of_the_fixed_latents(whole):
 def test_nan_stops_the_run_and_keeps_the_last_epoch(tmp_path):
     def poison(training, row):
         with torch.no_grad(): next(training.G.parameters()).fill_(float("nan"))
-    with pytest.raises(T.Diverged, match="epoch 2|last steps"): T.train(TINY, tmp_path / "r", on_epoch_end=[poison], progress=False)
+    with pytest.raises(T.Diverged, match="epoch 2|last steps"):
+        T.train(TINY, tmp_path / "r", on_epoch_end=[poison], progress=False)
     run = T.open_run(tmp_path / "r")
     assert len(run.history) == 1 and run.samples(1).shape == (9, 3, 32, 32)
 
@@ -319,7 +419,8 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (tmp_path / "pictures").mkdir()
     for i in range(40): Image.effect_noise((40, 50), 60 + i).save(tmp_path / f"pictures/{i}.png")
     config = dataclasses.replace(TINY, data=str(tmp_path / "pictures"), size=32, limit=None, batch_size=16, epochs=1)
-    with pytest.raises(InputError, match="32, 64, 128 pixels, not 48"): T.train(dataclasses.replace(config, size=48), tmp_path / "x", progress=False)
+    with pytest.raises(InputError, match="32, 64, 128 pixels, not 48"):
+        T.train(dataclasses.replace(config, size=48), tmp_path / "x", progress=False)
     assert T.train(config, tmp_path / "run-of-folder", progress=False).history[0]["d_acc_real_test"] is None
     grey = dataclasses.replace(load_images("toy-birds", limit=64), masks=None)
     grey.images = grey.images[:, :1]
@@ -347,7 +448,8 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (dict(data="./nowhere/at/all"), "nowhere"),
 ], ids=str)
 def test_bad_input_is_named(tmp_path, change, message):
-    with pytest.raises(InputError, match=message) as error: T.train(dataclasses.replace(TINY, **change), tmp_path / "r", progress=False)
+    with pytest.raises(InputError, match=message) as error:
+        T.train(dataclasses.replace(TINY, **change), tmp_path / "r", progress=False)
     assert "\n" not in str(error.value) and not (tmp_path / "r").exists()  # one line, and no folder left behind
 
 
@@ -403,11 +505,42 @@ def test_every_loss_trains(tmp_path, name):
 
 
 def test_pack_keeps_what_readers_need(whole, tmp_path):
-    packed = T.pack_run(whole, tmp_path / "p", epochs=[0, 3])
+    packed = runs.pack_run(whole, tmp_path / "p", epochs=[0, 3])
     assert packed.epochs == [0, 3] and rows(packed) == rows(whole)
     assert packed.discriminator()(torch.zeros(2, 3, 32, 32)).shape == (2,)
     with pytest.raises(InputError, match="packed"): T.resume(packed.path)
-    for wanted in (lambda: packed.discriminator(1), lambda: packed.generator(ema=False)):  # not a kept epoch's, not the one that was trained
+    # not a kept epoch's D, not the G that was trained
+    for wanted in (lambda: packed.discriminator(1), lambda: packed.generator(ema=False)):
         with pytest.raises(InputError, match="a packed run keeps"): wanted()
     kept = whole.generator(1).state_dict()
-    assert all(torch.equal(v, kept[k].half().to(v.dtype) if v.is_floating_point() else kept[k]) for k, v in packed.generator(1).state_dict().items())
+    for k, v in packed.generator(1).state_dict().items():
+        assert torch.equal(v, kept[k].half().to(v.dtype) if v.is_floating_point() else kept[k])
+
+
+def test_a_run_knows_its_images(whole, tmp_path):
+    assert torch.equal(whole.images().images, load_images("toy-birds", limit=200).images) and whole.img_size == 32
+    assert len(whole.images(limit=1000)) == 200 and len(whole.images(limit=50)) == 50  # never more than it saw
+    assert whole.images("test").split == "test" and len(whole.images("test")) == 2000
+    other = T.open_run(shutil.copytree(whole.path, tmp_path / "r"))
+    other.info["data"]["name"] = "noise"
+    for how in ({}, dict(limit=10), dict(split="test")):
+        with pytest.raises(InputError, match="was trained on (200 images of )?noise"): other.images(**how)
+    other.config.data = None
+    with pytest.raises(InputError, match="given in memory"): other.images()
+
+
+def test_a_run_is_opened_by_whatever_names_it(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(whole.path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert T.open_run(whole) is whole
+    for what in (whole.path, str(whole.path), "~/whole"): assert T.open_run(what).path == whole.path
+    assert T.open_run("toy-birds-dcgan").path == runs.ready_folder() / "toy-birds-dcgan"
+    shutil.copytree(whole.path, "toy-birds-dcgan")
+    assert len(T.open_run("toy-birds-dcgan").history) == 3  # a folder of that name comes first
+    for what, message in (
+            (3, "int is no run"),
+            (None, "NoneType is no run"),
+            ("toybirds-dcgan", "did you mean 'toy-birds-dcgan'"),
+            ("./toybirds-dcgan", "there is no folder"),
+            ("~/toy", "there is no folder")):
+        with pytest.raises(InputError, match=message): T.open_run(what)

@@ -1,0 +1,124 @@
+"""One run in several processes: who reads and writes, who waits, what is sent. In one process all of it is idle."""
+import multiprocessing
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .core import InputError
+
+__all__ = ["world_size", "processes", "average_over_processes", "stop_all", "on_main_process", "main_process_first",
+           "share", "check_shares", "backward"]
+
+
+def world_size() -> int:  # processes that share this run
+    "How many processes there are; torchrun and notebook_launcher tell each of them so."
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def processes():  # accelerate.state.PartialState
+    "Accelerate's view of the processes: which one this is, and on which device it works."
+    from accelerate.state import PartialState
+
+    if world_size() == 1: return PartialState()
+    on_cpu, forked = not torch.accelerator.is_available(), multiprocessing.parent_process() is not None
+    if on_cpu and os.environ.get("OMP_NUM_THREADS", "1") == "1":  # 1 is what torchrun sets
+        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(1 if forked else max(1, cores))  # a forked process hangs with more than one
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    patience = timedelta(days=1)  # so long the others wait while the first measures an FID
+    return PartialState(cpu=on_cpu, timeout=patience)
+
+
+@torch.no_grad()
+def average_over_processes(
+    tensors: list[Tensor],  # gradients, say; changed in place
+    mean: Callable[[Tensor], Tensor],  # flat tensor → its mean over the processes, e.g. Accelerate's `reduce`
+) -> None:
+    "Replace tensors by their means over the processes; they travel as one message."
+    if not tensors: return
+    flat = mean(torch.cat([x.flatten() for x in tensors]))
+    parts = flat.split([x.numel() for x in tensors])
+    for x, part in zip(tensors, parts, strict=True): x.copy_(part.view_as(x))
+
+
+def stop_all(
+    error: BaseException | None,  # of this process
+) -> None:
+    "Raise the error of one process in all of them, so that none waits for it for ever; None where there is none."
+    from accelerate.utils import gather_object
+
+    told = None
+    if error is not None:
+        told = isinstance(error, KeyboardInterrupt), str(error) if isinstance(error, ValueError) else repr(error)
+    met = gather_object([told])
+    if error is not None: raise error
+    for interrupted, message in filter(None, met):
+        raise KeyboardInterrupt if interrupted else InputError(message)
+
+
+def on_main_process(
+    work: Callable[[], Any],  # function without arguments
+    send: bool = True,  # the others get what it returns; otherwise they get None
+) -> Any:  # what `work` returns
+    "Do something in the first process only, while the others wait; an error there ends all of them."
+    if world_size() == 1: return work()
+    from accelerate.utils import broadcast_object_list
+
+    state, result, error = processes(), None, None
+    if state.is_main_process:
+        try: result = work()
+        except BaseException as e: error = e
+    stop_all(error)
+    return broadcast_object_list([result])[0] if send else result
+
+
+def main_process_first(
+    work: Callable[[], Any],  # function without arguments
+) -> Any:  # what `work` returns in this process
+    "Do something in each process, first in one of each machine: it fetches and keeps what the others then find there."
+    if world_size() == 1: return work()
+    state, result = processes(), None
+    for turn in (True, False):
+        error = None
+        if state.is_local_main_process == turn:
+            try: result = work()
+            except BaseException as e: error = e
+        stop_all(error)
+    return result
+
+
+def share(
+    batch_size: int,  # images a step, over all processes
+) -> slice:
+    "The part of a batch that falls to this process."
+    if world_size() == 1: return slice(0, batch_size)
+    part, index = batch_size // world_size(), processes().process_index
+    return slice(index * part, (index + 1) * part)
+
+
+def check_shares(
+    batch_size: int,  # images a step, over all processes
+) -> None:
+    "An `InputError` if a batch cannot be shared equally."
+    n = world_size()
+    if batch_size % n:
+        raise InputError(
+            f"a batch of {batch_size} images cannot be shared equally by {n} processes: choose a multiple of {n}")
+
+
+def backward(
+    accelerator,  # accelerate.Accelerator
+    network: nn.Module,  # the player that makes the step
+) -> Callable[[Tensor], None]:
+    "What to call on a loss: backward pass, then the mean of the gradients of the network that makes the step."
+    if world_size() == 1: return accelerator.backward
+
+    def backward_and_average(loss):
+        accelerator.backward(loss)
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        average_over_processes(gradients, lambda flat: accelerator.reduce(flat, "mean"))
+    return backward_and_average

@@ -1,0 +1,52 @@
+"""What one can believe of image files, data sets, toy birds and augmentation."""
+from . import Mutant
+
+MUTANTS = [
+    # files
+    Mutant("imagefiles", "(np.asarray(image) // 256).astype(np.uint8)", "np.asarray(image).astype(np.uint8)",
+           "test_data.py::test_every_mode_becomes_rgb",
+           "Sixteen bits become eight by taking the type uint8."),
+    Mutant("imagefiles", "if upright: image = ImageOps.exif_transpose(image)", "pass",
+           "test_data.py::test_exif_orientation",
+           "Photographs are stored upright."),
+    Mutant("data", 'size=(size, size), mode="bicubic", antialias=True)', 'size=(size, size), mode="bicubic")',
+           "test_data.py::test_other_size_is_antialiased",
+           "Bicubic interpolation makes images smaller without artefacts."),
+    Mutant("imagefiles", 'return (folder, ("test",)) if split == "train"', 'return (folder, ()) if split == "train"',
+           "test_data.py::test_splits",
+           "A folder named test among the classes is one more class to train on."),
+    Mutant("storage", "return [str(file), facts.st_size, facts.st_mtime_ns]", "return [str(file)]",
+           "test_data.py::test_changed_file_invalidates",
+           "A cache is right as long as the files have the same names."),
+    Mutant("imagefiles", 'classes.index(files[i].split("/")[0]) for i in facts["kept"]',
+           'classes.index(f.split("/")[0]) for f in files',
+           "test_data.py::test_corrupt_images_are_named_skipped_counted",
+           "Labels follow the list of files, whether or not each could be read."),
+    Mutant("imagefiles", "seen.add(real)", "pass",
+           "test_data.py::test_links_in_circles_end",
+           "Links to folders never lead in circles."),
+    Mutant("storage", 'mmap_mode="c" if large', 'mmap_mode="r+" if large',
+           "test_data.py::test_large_files_are_mapped_and_never_changed",
+           "Who writes into a mapped tensor changes a copy."),
+    # data sets
+    Mutant("data", "return min(max(middle - side / 2, low), high)", "return middle - side / 2",
+           "test_data.py::test_cub_box_crop",
+           "A square around a bird at the rim of a photograph may reach beyond it."),
+    Mutant("imagefiles", "if counts != [each] * classes:", "if len(labels) != each * classes:",
+           "test_data.py::test_cifar10_that_is_not_whole",
+           "A file of the right length is a whole data set."),
+    # toy birds
+    Mutant("toybirds", "tail = torch.where(uniform(0, 1) < obey, head, other)", "tail = head",
+           "test_data.py::test_judges_on_birds_that_keep_and_break_the_rule",
+           "A rule that is always kept can be measured."),
+    Mutant("data", '(10_000, 0) if split == "train" else (2_000, 1)', '(10_000, 0) if split == "train" else (2_000, 0)',
+           "test_data.py::test_toy_birds_splits",
+           "Test images drawn from the seed of the training images are new images, if there are fewer."),
+    # augmentation
+    Mutant("data", "x = x + brightness - .5", "x = x + brightness",
+           "test_data.py::test_color_moves_brightness_then_saturation_then_contrast",
+           "Random brightness makes images brighter."),
+    Mutant("data", "rows[:, :, None], columns[:, None]", "rows[:1, :, None], columns[:1, None]",
+           "test_data.py::test_translation_moves_by_up_to_an_eighth_and_fills_with_zeros",
+           "One shift for the whole batch is augmentation enough."),
+]

@@ -1,0 +1,41 @@
+"""What one can believe of widgets, pieces of HTML and the command line."""
+from . import Mutant
+
+MUTANTS = [
+    # widgets
+    Mutant("widgets", "self._move(t=self.slider.value / 100, spot=None)", "self._move(t=self.slider.value / 100)",
+           "test_widgets.py::test_every_control_gives_what_render_gives",
+           "A point chosen on the pad stays chosen while the slider moves."),
+    Mutant("widgets", "if self.found.value: self.found.value", "if False: self.found.value",
+           "test_widgets.py::test_nearest_real_images_on_demand",
+           "The neighbours that were found stay true for the next image."),
+    Mutant("scenes", "in taken: number += 1", "in (): number += 1",
+           "test_widgets.py::test_png_and_gif_are_saved_beside_what_is_there",
+           "Who saves a picture twice wants the second one only."),
+    Mutant("widgets", "self._quiet = True # marking", "self._quiet = False  # marking",
+           "test_widgets.py::test_long_runs_keep_a_short_strip_and_the_slider_stays_where_it_is",
+           "To mark a frame by code is not a click on it."),
+    Mutant("widgets", "len(epochs) - 1 if was_last or", "len(epochs) - 1 if True or",
+           "test_widgets.py::test_a_reader_in_the_middle_is_not_moved",
+           "Everybody wants to see the newest epoch at once."),
+    Mutant("embed", "return html.escape(value if isinstance(value, str) else json.dumps(value), quote=True)",
+           "return value if isinstance(value, str) else json.dumps(value)",
+           "test_widgets.py::test_captions_are_escaped_and_the_size_is_kept",
+           "Captions are text, and text is HTML."),
+    # the command line
+    Mutant("cli", 'recipe["train"] | fid_options(recipe.get("fid", {}))', 'recipe["train"]',
+           "test_cli.py::test_a_recipe_brings_the_protocol_of_its_fid",
+           "How the FID of a recipe was measured is no part of the recipe."),
+    Mutant("cli", 'if fid: fid += f" ({protocol(training.run)})"', "pass",
+           "test_faults.py::test_the_protocol_of_the_fid_is_kept",
+           "A line of numbers on the screen needs no protocol."),
+    Mutant("cli", 'else "?" for c in text)', "else c for c in text)",
+           "test_faults.py::test_runs_names_what_is_broken_and_goes_on",
+           "Names in a table can be printed as they are."),
+    Mutant("cli", "k in stored and stored[k] != v]", "False]",
+           "test_cli.py::test_resume_takes_more_epochs_and_nothing_else",
+           "A run can go on with other settings than its config tells of."),
+    Mutant("cli", "and any(out.iterdir())", "and False",
+           "test_cli.py::test_bad_input_gives_one_line_and_status_2[sample toy-birds-dcgan --out runs]",
+           "New images may be put among those that lie in a folder."),
+]
