@@ -186,8 +186,8 @@ def test_lines_of_lessons_fit_the_page():
 
 
 def test_types_hold():
-    done = subprocess.run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable], cwd=ROOT,
-                          capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-m", "pyright", "--project", ROOT, "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "\n0 errors" in f"\n{done.stdout}", done.stdout[-3000:] + done.stderr[-1000:]
     assert (PACKAGE / "py.typed").exists()
 
