@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
+from conftest import ROOT
 from gan_course.core import InputError
 from gan_course.dcgan import build_model
 from gan_course.losses import get_loss
