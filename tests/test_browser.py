@@ -73,9 +73,12 @@ def lab(tmp_path_factory):
         port = s.getsockname()[1]
     homes = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTER_RUNTIME_DIR="runtime",
                  IPYTHONDIR="ipython", MPLCONFIGDIR="mpl", npm_config_cache="npm")
-    settings = place / ".home/config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    quiet = '{"fetchNews": "false", "checkForUpdates": false}'
+    whole = '{"windowingMode": "none"}'  # older versions attach a cell only when it is scrolled into view
+    for name, content in (("apputils-extension/notification", quiet), ("notebook-extension/tracker", whole)):
+        settings = place / f".home/config/lab/user-settings/@jupyterlab/{name}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(content)
     env = {**os.environ, **{k: str(place / ".home" / v) for k, v in homes.items()}, "OMP_NUM_THREADS": "1"}
     command = [str(BIN / "jupyter-lab"), "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
                f"--ServerApp.root_dir={place}", "--IdentityProvider.token=", "--ServerApp.password="]
