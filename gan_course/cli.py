@@ -243,12 +243,12 @@ def begin(options, config: TrainConfig) -> Run:
 
     if ":" in config.model: register_named(config.model)
     with_defaults(config)
-    out = on_main_process(lambda: new_place(config, options.out))
+    on_main_process(lambda: new_place(config, options.out))
 
     def real():
         return load_images(config.data, "train", size=config.size, crop=config.crop, limit=config.limit)
 
-    return train(config, out, on_epoch_end=hooks_of(options, real))
+    return train(config, options.out, on_epoch_end=hooks_of(options, real))
 
 
 def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
@@ -351,11 +351,11 @@ def sample(args: list[str]) -> None:
     import tyro
 
     o = tyro.cli(SampleOptions, prog="gan-course sample", args=args)
-    import torch
     from PIL import Image
 
-    from gan_course.core import InputError, image_grid, seeded
+    from gan_course.core import InputError, image_grid
     from gan_course.networks import latent_dim_of
+    from gan_course.session import draw_latents
     from gan_course.steps import generate
 
     if o.n < 1 or o.cols < 1: raise InputError(f"--n and --cols have to be at least 1, not {o.n} and {o.cols}")
@@ -364,7 +364,7 @@ def sample(args: list[str]) -> None:
     one = out.suffix.lower() == ".png"
     check_place_of_samples(out, one)
     G = run.generator(as_weights(o.weights))
-    images = generate(G, torch.randn(o.n, latent_dim_of(G), generator=seeded(o.seed)))
+    images = generate(G, draw_latents(o.n, latent_dim_of(G), o.seed))
 
     def save(pixels, path):
         Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(path)
@@ -375,7 +375,7 @@ def sample(args: list[str]) -> None:
     else:
         out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(images): save(image, out / f"{i:05d}.png")
-    print(f"{o.n} images of {run.path.name} in {out}")
+    print(f"{o.n} images of {plain(run.path.name)} in {out}")
 
 
 def check_place_of_samples(out: Path, one: bool) -> None:

@@ -9,6 +9,7 @@ __all__ = ['CIFAR10_CLASSES', 'NAMES', 'AUGMENTATIONS', 'read_cifar10', 'load_ci
 
 # %% ../nbs/04_images.ipynb #9ae01e2c
 import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gan_course.imagefiles import (
     load_folder,
     read_rgb,
     read_table,
+    readable_now,
     split_folder,
     warn_skipped,
 )
@@ -109,8 +111,8 @@ def at_size(
         scaled = F.interpolate(part.float(), size=(size, size), mode="bicubic", antialias=True)
         return scaled.round().clamp(0, 255).to(torch.uint8).numpy()
 
-    total = images.images.sum(dtype=torch.int64).item()
-    key = cache_key(kind="resized", format=1, size=size, split=images.split, sum=total)
+    content = [zlib.crc32(part.numpy().tobytes()) for part in images.images.split(1000)]
+    key = cache_key(kind="resized", format=2, size=size, content=content, shape=list(images.images.shape))
     produce = lambda: ((resize(part) for part in images.images.split(1000)), {})
     return replace(images, images=cached(images.name, key, produce, root)[0])
 
@@ -211,12 +213,15 @@ def load_cub200(
         return cut_square(image, *square, size), move_box(box, *square, size)
 
     boxes = [items[file][1] for file in files]
-    key = cache_key(kind="cub200", format=1, files=stamps(folder, files), boxes=boxes,
+    key = cache_key(kind="cub200", format=2, place=os.path.realpath(folder),
+                    files=stamps(folder, files), boxes=boxes,
                     size=size, crop=crop, margin=margin if crop == "box" else None)
-    images, facts = cached("cub200", key, lambda: decoded(read, folder, files, "cub200", progress), root)
+    produce = lambda: decoded(read, folder, files, "cub200", progress)
+    again = lambda facts: readable_now(read, folder, facts["skipped"])
+    images, facts = cached("cub200", key, produce, root, again=again)
     labels = torch.tensor([items[files[i]][0] for i in facts["kept"]])
     skipped = warn_skipped(folder, facts["skipped"], len(files))
-    return ImageSet(images, labels, classes, boxes=torch.tensor(facts["boxes"]),
+    return ImageSet(images, labels, classes, boxes=torch.tensor(facts["known"]),
                     name="cub200", split=split, skipped=skipped)
 
 # %% ../nbs/04_images.ipynb #e4845208
@@ -231,7 +236,7 @@ def is_folder(
     if text in NAMES: return False
     separators = [s for s in (os.sep, os.altsep) if s]
     if isinstance(name_or_path, Path) or any(s in text for s in separators): return True
-    return Path(text).expanduser().is_dir()
+    return Path(text).expanduser().exists()
 
 # %% ../nbs/04_images.ipynb #94decc0d
 def has_split(
@@ -254,13 +259,19 @@ def load_images(
     limit:int|None=None, # only the first images; None: all
     progress:bool=True, # show a bar while decoding
     download:bool=True, # fetch a data set that is not there yet; False: say so instead
+    fit:str="crop", # for folders: how pictures become square: "crop", "pad" or "stretch"
+    channels:int|None=None, # for folders: 1 or 3; None: 1 if no file knows colour
 ) -> ImageSet:
     "A data set by its name, or a folder of images."
     choose(split, ["train", "test"], "split")
     for value, what in ((size, "size"), (limit, "limit")):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise InputError(f"{what} is {value!r}: give a whole number from 1 on")
-    if is_folder(name_or_path): return load_folder(name_or_path, split, size or 64, root, limit, progress)
+    choose(fit, ["crop", "pad", "stretch"], "fit")
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels is {channels!r}: give 1 for grey, 3 for colour")
+    if is_folder(name_or_path):
+        return load_folder(name_or_path, split, size or 64, root, limit, progress, fit, channels)
     try: choose(name_or_path, NAMES, "data set")
     except InputError as e: raise InputError(f"{e}; or give the path of a folder of images") from None
     if name_or_path == "cub200":

@@ -20,15 +20,17 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 import gan_course
-from .core import InputError
+from .core import ImageSet, InputError
 from .data import load_images
-from .features import check_images, get_extractor
+from .features import check_images, get_extractor, to_channels
 from .fid import FeatureStats, frechet_from_stats, kid, prdc
 from .runs import Run
+from .session import undisturbed
 from .sources import GivenMoments, Source, from_generator, from_images, opened, source_of
 from .storage import atomic_write, cache_key, data_root
 
 # %% ../nbs/35_evaluation.ipynb #34aa3d65
+@undisturbed()
 def gather(
     source:Source,
     extractor="inception",
@@ -47,6 +49,7 @@ def gather(
     return stats
 
 # %% ../nbs/35_evaluation.ipynb #2ccf3508
+@undisturbed()
 def real_stats(
     images, # Source, or anything of which `source_of` makes one
     extractor="inception", # or "small"
@@ -70,7 +73,7 @@ def real_stats(
         stats.save(file)
     except OSError as e:
         warnings.warn(f"the statistics are not kept: {file} cannot be written ({e.strerror}); "
-                      "set GAN_COURSE_DATA to a folder that can", stacklevel=2)
+                      "set GAN_COURSE_DATA to a folder that can", stacklevel=3)
     return stats
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c32
@@ -147,16 +150,17 @@ def compare(
     x, y = real.features, fake.features
     if x is None or y is None or min(len(x), len(y)) < 2:
         warnings.warn(f"all numbers but {first} are left out: they need the features of single images, "
-                      "which these statistics do not hold (FeatureStats(keep=10_000) does)", stacklevel=3)
+                      "which these statistics do not hold (FeatureStats(keep=10_000) does)", stacklevel=4)
         return values
     values[second] = kid(x, y)
     fewest = min(len(x), len(y))
     if fewest > k: return values | prdc(x, y, k)
     warnings.warn("precision, recall, density and coverage are left out: "
-                  f"{fewest} images have no {k} neighbours each", stacklevel=3)
+                  f"{fewest} images have no {k} neighbours each", stacklevel=4)
     return values
 
 # %% ../nbs/35_evaluation.ipynb #85101052
+@undisturbed()
 def evaluate(
     fake, # run, run folder, ready run, generator (z → images), folder, data set, tensor, numpy array, batches
     real=None, # images as above; `FeatureStats`; .npz of pytorch-fid; None: what the run was trained on
@@ -199,8 +203,18 @@ def _real_source(real, fake, n, split):
     if isinstance(real, (Run, nn.Module)) or (callable(real) and not isinstance(real, Dataset)):
         raise InputError(f"a {type(real).__name__} was given as real: "
                          "generated images come first, evaluate(fake, real)")
-    source = source_of(real, n)
+    source = _in_channels(source_of(real, n), real, fake)
     return replace(source, about=(source.about or {}) | _view_of(run, source))
+
+# %% ../nbs/35_evaluation.ipynb #7b3f0d03
+def _in_channels(source, real, fake):
+    "Colour pictures beside a grey generator: grey, as it would have seen them."
+    shape = fake.info["model"] if isinstance(fake, Run) else vars(fake) if isinstance(fake, nn.Module) else {}
+    grey = isinstance(real, ImageSet) and real.img_channels == 1
+    if shape.get("img_channels") != 1 or source.stats is not None or grey: return source
+    def batches(n): return (to_channels(part, 1) for part in source.batches(n))
+    key = source.key and [*source.key, "grey"]
+    return replace(source, batches=batches, key=key, about=(source.about or {}) | dict(channels=1))
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c50
 def _trained_on(run, n, split):
@@ -221,7 +235,7 @@ def _view_of(run, source):
 def _warn_of_sizes(fake, real):
     if fake.size == real.size or "?" in (fake.size, real.size): return
     warnings.warn(f"the generated images have {fake.size} pixels and the real ones {real.size}: "
-                  "that difference is part of the number", stacklevel=3)
+                  "that difference is part of the number", stacklevel=4)
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c40
 def _protocol(fake, real, fake_side, real_side, extractor, k):
@@ -237,6 +251,7 @@ def _protocol(fake, real, fake_side, real_side, extractor, k):
         **about, **seen, version=gan_course.__version__, torch=torch.__version__)
 
 # %% ../nbs/35_evaluation.ipynb #a961435d
+@undisturbed()
 def fid_hook(
     real, # what to compare with: an `ImageSet`, or whatever else `source_of` takes
     every:int=10, # epochs between two measurements; the last epoch is always measured

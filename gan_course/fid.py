@@ -57,7 +57,7 @@ def check_features(
     least:int=0, # rows there have to be
 ) -> Tensor: # (B,d) on the CPU, in its own dtype
     "Features as a matrix of finite numbers, or an `InputError`."
-    features = torch.as_tensor(features).detach().cpu()
+    features = torch.as_tensor(features, device="cpu").detach()
     if features.ndim != 2:
         raise InputError(f"features of shape {tuple(features.shape)} were given: "
                          "(images, dimensions) is expected")
@@ -322,8 +322,9 @@ def distances(
 ) -> Tensor: # (n,m), in the dtype of a
     "Euclidean distances; computed in float64, because differences of large squares lose digits."
     x, y = a.double(), b.double()
-    squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-    return squares.clamp_min(0).to(a.dtype).sqrt()
+    total = x.square().sum(1)[:, None] + y.square().sum(1)
+    squares = total - 2 * x @ y.T
+    return squares.masked_fill(squares < 1e-13 * total, 0).to(a.dtype).sqrt()  # less is rounding: the same
 
 # %% ../nbs/07_fid.ipynb #fcf0de45
 def radii(
@@ -349,13 +350,13 @@ def prdc(
                          "more than k of each are needed, and k from 1 on")
     if not (real.is_floating_point() and real.dtype == fake.dtype): real, fake = real.double(), fake.double()
     real_radii, fake_radii = radii(real, k, chunk), radii(fake, k, chunk)
-    inside, recalled, density, covered = torch.zeros(len(fake), dtype=torch.bool), 0, 0, 0
+    inside, recalled, density, covered = torch.zeros_like(fake_radii, dtype=torch.bool), 0, 0, 0
     for part, radius in zip(real.split(chunk), real_radii.split(chunk), strict=True):
         d = distances(part, fake)  # (chunk,m)
-        in_ball = d < radius[:, None]  # fake j lies in the ball of real i
-        inside |= in_ball.any(0)
+        inside |= (d <= radius[:, None]).any(0)  # fake j lies in the ball of real i, or on its rim
+        in_ball = d < radius[:, None]  # density and coverage: not on the rim
         density += in_ball.sum().item()
-        recalled += (d < fake_radii).any(1).sum().item()  # real i lies in the ball of some fake
+        recalled += (d <= fake_radii).any(1).sum().item()  # real i lies in the ball of some fake
         covered += in_ball.any(1).sum().item()
     return dict(precision=inside.double().mean().item(), recall=recalled / len(real),
                 density=density / (k * len(fake)), coverage=covered / len(real))

@@ -19,24 +19,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import ImageSet, InputError, choose, new_figure, seeded, to_float, to_uint8
+from .core import ImageSet, InputError, choose, new_figure, seeded, to_uint8
 from .data import has_split, load_images
+from gan_course.probing import (
+    as_input,
+    explaining,
+    grey_input,
+    has_extent,
+    note_saturated,
+    one_logit,
+    output_of,
+)
 from .runs import Run, open_run
 
 # %% ../nbs/10_gradcam.ipynb #17c84969
 def target_score(
-    output:Tensor, # what the network returned; (B,) or (B,1) for "fake" and "real"
+    output, # what the network returned; (B,) or (B,1) for "fake" and "real", anything for a function
     target="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
+    n:int|None=None, # number of images, where the output does not tell it
 ) -> Tensor: # (B,), the score S that is explained
     "The number that a heat map explains: a logit, never a probability."
-    n = len(output)
+    n = len(output) if n is None else n
     if callable(target): score = target(output)
-    elif choose(target, ("fake", "real"), "target") and output.numel() == n:
-        score = output.flatten() if target == "real" else -output.flatten()
     else:
-        raise InputError(f"the network's output has shape {tuple(output.shape)}, so there is no single logit "
-                         f"for target '{target}': give a function such as target=lambda output: output[:, 3]")
-    if not isinstance(score, Tensor) or score.shape != output.shape[:1]:
+        output = one_logit(output, n, choose(target, ("fake", "real"), "target"))
+        score = output.flatten() if target == "real" else -output.flatten()
+    if not isinstance(score, Tensor) or score.shape != (n,):
         given = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise InputError(f"the target gave {given}: give one score for each of the {n} images, shape ({n},)")
     return score
@@ -46,7 +54,7 @@ def target_score(
 def at_rest(model:nn.Module):
     "The model in eval mode, its weights without gradients; each module's mode and each flag are put back."
     modes = [(m, m.training) for m in model.modules()]
-    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    wanted = [(p, p.requires_grad) for p in model.parameters() if not p.is_inference()]
     model.eval()  # batch norm with its running statistics: no image changes the map of another
     for p, _ in wanted: p.requires_grad_(False)
     try: yield model
@@ -55,23 +63,24 @@ def at_rest(model:nn.Module):
         for p, w in wanted: p.requires_grad_(w)
 
 # %% ../nbs/10_gradcam.ipynb #646d0a52
+@explaining()
 def cam_layers(
     model:nn.Module, # any network that takes images
     images:Tensor|None=None, # (B,C,H,W) as it takes them; by default grey, of its `img_size` or 64 pixels
 ) -> dict[str, tuple]: # name → (channels, height, width), in the order of the forward pass
     "The layers with spatial extent, found by a forward pass."
-    images = (_grey(model) if images is None else images)[:2]
+    images = (grey_input(model) if images is None else images)[:2]
     seen, calls = [], Counter()
     def note(name, module, args, output):
         calls[name] += 1
-        if not _has_extent(output, len(images)): return
+        if not has_extent(output, len(images)): return
         # A layer that works in place returns the tensor of the layer before: only the version, which PyTorch
         # counts up with each such write, tells the two apart. (It has no public name.)
         seen.append((name, output, output._version))
     handles = [m.register_forward_hook(functools.partial(note, name)) for name, m in model.named_modules()
                if name and "parametrizations" not in name]
     try:
-        with at_rest(model), torch.no_grad(): model(_as_input(model, images))
+        with at_rest(model), torch.no_grad(): output_of(model, as_input(model, images))
     finally:
         for handle in handles: handle.remove()
     found = {}
@@ -79,35 +88,8 @@ def cam_layers(
         if calls[name] == 1: found.setdefault((id(output), version), (name, tuple(output.shape[1:])))
     return dict(found.values())
 
-# %% ../nbs/10_gradcam.ipynb #085a6de1
-def _grey(model):
-    "Two grey images of the kind that the network takes, as far as that is known."
-    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
-    channels, size = getattr(model, "img_channels", None) or first, getattr(model, "img_size", 64)
-    return torch.zeros(2, channels, size, size)
-
-def _has_extent(output, n):
-    "Whether a layer gave maps (n,K,h,w) with more than one position."
-    return isinstance(output, Tensor) and output.ndim == 4 and len(output) == n and output[0, 0].numel() > 1
-
-def _as_input(model, images):
-    "Images as the network takes them: uint8 → [-1,1], floats as they are; on its device, of its type."
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.numel():
-        shape = tuple(getattr(images, "shape", ()))
-        raise InputError(f"images have shape {shape}: give a tensor (B,C,H,W), uint8 or float")
-    channels = getattr(model, "img_channels", images.shape[1])
-    if images.shape[1] != channels:
-        raise InputError(f"images have {images.shape[1]} channels, but this network takes {channels}")
-    x = to_float(images) if images.dtype == torch.uint8 else images
-    if not x.is_floating_point() or not x.isfinite().all():
-        raise InputError(f"images are {images.dtype} and not all finite floats: give uint8 or finite floats")
-    if hasattr(model, "img_size") and x.abs().max() > 1.001:
-        raise InputError(f"float images reach from {x.min():.3g} to {x.max():.3g}, "
-                         "but this network takes [-1,1]: give uint8, or scale them")
-    weight = next((p for p in model.parameters() if p.is_floating_point()), x)
-    return x.to(weight.device, weight.dtype if weight.is_floating_point() else x.dtype)
-
 # %% ../nbs/10_gradcam.ipynb #87450dce
+@explaining()
 def layer_gradients(
     model:nn.Module, # any network; left as it was
     images:Tensor, # (B,C,H,W), uint8, or float in the range that the network takes
@@ -122,10 +104,11 @@ def layer_gradients(
         return kept[-1].clone() if known else None  # an in-place layer that follows writes into this copy
     with at_rest(model), torch.enable_grad():
         handle = module.register_forward_hook(keep)
-        try: output = model(_as_input(model, images))
+        try: output = output_of(model, as_input(model, images))
         finally: handle.remove()
         _check_extent(model, images, layer, kept)
-        score = target_score(output, target)
+        score = target_score(output, target, len(images))
+        note_saturated(score, layer)
         grad = None
         if score.requires_grad: grad = torch.autograd.grad(score.sum(), kept[0], allow_unused=True)[0]
     if grad is None:
@@ -155,7 +138,7 @@ def _name(model, layer):
 # %% ../nbs/10_gradcam.ipynb #6e730cfb
 def _check_extent(model, images, layer, kept):
     "An `InputError` unless the layer ran once and gave maps (B,K,h,w) with more than one position."
-    if len(kept) == 1 and _has_extent(kept[0], len(images)): return
+    if len(kept) == 1 and has_extent(kept[0], len(images)): return
     fault = f"runs {len(kept)} times in a forward pass, not once"
     if len(kept) == 1:
         shape = "no tensor" if kept[0] is None else tuple(kept[0].shape)
@@ -224,6 +207,7 @@ class Cams:
                 f"lost (mean {self.lost.mean():.1%})")
 
 # %% ../nbs/10_gradcam.ipynb #d3bf4962
+@explaining()
 def cams(
     model:nn.Module, # any network; left as it was, modes and gradients included
     images:Tensor, # (B,C,H,W), uint8, or float in the range that the network takes
@@ -243,6 +227,7 @@ def cams(
     return Cams(*map(torch.cat, zip(*done, strict=True)))
 
 # %% ../nbs/10_gradcam.ipynb #5ce5596c
+@explaining()
 def cam(
     model:nn.Module, images:Tensor, layer, # as for `cams`
     target="fake", # "fake", "real", or a function output → (B,)
@@ -450,6 +435,7 @@ def _table_line(r, known):
     return f"{line} {r['black']:>6} {lost}"
 
 # %% ../nbs/10_gradcam.ipynb #3b9a13aa
+@explaining()
 def explain(
     run:Run|nn.Module|str|Path, # a run, its path or the name of a ready run; or a network, with images
     images=None, # an `ImageSet`, tensor, folder, data set or "samples"; by default held-out images of the run

@@ -1,6 +1,11 @@
 """One run in several processes: who reads and writes, who waits, what is sent. In one process all of it is idle."""
+import contextlib
+import functools
 import multiprocessing
 import os
+import sys
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -28,9 +33,23 @@ def processes():  # accelerate.state.PartialState
     if on_cpu and os.environ.get("OMP_NUM_THREADS", "1") == "1":  # 1 is what torchrun sets
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(1 if forked else max(1, cores))  # a forked process hangs with more than one
+    _end_with_launcher()
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     patience = timedelta(days=1)  # so long the others wait while the first measures an FID
     return PartialState(cpu=on_cpu, timeout=patience)
+
+
+@functools.cache
+def _end_with_launcher():
+    "A worker whose launcher has been killed ends too: it would train on, unseen, and hold its run's lock."
+    launcher = os.getppid()
+
+    def watch():
+        while os.getppid() == launcher: time.sleep(.5)
+        with contextlib.suppress(OSError, ValueError):
+            print(f"gan-course: process {os.getpid()} ends: what launched it is gone", file=sys.stderr, flush=True)
+        os._exit(1)  # as if killed itself: the last complete epoch is kept
+    if "TORCHELASTIC_RUN_ID" in os.environ: threading.Thread(target=watch, daemon=True).start()
 
 
 @torch.no_grad()

@@ -26,10 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import gan_course
-from .core import ImageSet, InputError, choose, cut_grid, image_grid, seeded
+from .core import ImageSet, InputError, choose, cut_grid, image_grid
 from .data import load_images
+from .locks import check_sizes, unused
 from .networks import build_networks, check_networks, copy_network, is_own
 from .processes import world_size
+from .session import draw_latents, undisturbed
 from .settings import GIVEN_IMAGES, TrainConfig, check_config
 from .steps import evenly
 from .storage import atomic_write, check_inside, epoch_in, read_tensors, write_json, writing
@@ -119,8 +121,9 @@ class Run:
 
     def __repr__(self):
         data, pixels = self.info["data"]["name"], f"{self.img_size}×{self.img_size}"
-        return (f"Run {self.path.name}: {self.config.model} on {data}, {pixels}, "
+        text = (f"Run {self.path.name}: {self.config.model} on {data}, {pixels}, "
                 f"{len(self.history)} of {self.config.epochs} epochs")
+        return "".join(c if c.isprintable() else "?" for c in text)  # names may move a terminal's cursor
     @property
     def history(self) -> list[dict]: # a row an epoch (COLUMNS); it counts when its checkpoint stands
         return _complete_rows(self)
@@ -167,7 +170,8 @@ def _complete_rows(run):
 def _read_latents(run):
     shape = run.info["samples"]["n"], run.info["model"]["latent_dim"]
     file = run.path/"latents.safetensors"
-    latents = read_tensors(file).get("latents")
+    most = 8 * math.prod(shape) + 100_000  # bytes
+    latents = read_tensors(file).get("latents") if file.exists() and file.stat().st_size <= most else None
     if latents is None or latents.shape != shape:
         raise InputError(f"{file} does not hold the {shape} latents its config.json tells of")
     return latents
@@ -266,6 +270,7 @@ def networks_of(
     return build_networks(name, run.info["model"], seed, copies)
 
 # %% ../nbs/30_runs.ipynb #20208ebf
+@undisturbed()
 def _read_network(run, weights, part):
     "G, its average or D from a checkpoint; float32, on the CPU, in eval mode, without gradients."
     file = _find_weights(run, weights)
@@ -290,7 +295,8 @@ def _read_images(run, split="train", **how):
     own_limit = c.limit if split == "train" else None
     limit = min((n for n in (own_limit, how.pop("limit", None)) if n is not None), default=None)
     whole = split == "train" and limit == c.limit and how.keys().isdisjoint(("size", "crop", "margin"))
-    wanted:dict[str, Any] = dict(size=run.img_size, crop=c.crop, limit=limit) | how
+    wanted:dict[str, Any] = dict(size=run.img_size, crop=c.crop, limit=limit,
+                                 channels=min(run.info["model"]["img_channels"], 3)) | how
     images = load_images(c.data, split, **wanted)
     if whole: return check_images_of(run, images)
     if images.name != data["name"]:
@@ -331,6 +337,7 @@ def open_run(
     if not (path/"config.json").is_file():
         raise InputError(f"{path} is no run folder: there is no config.json in it")
     check_inside(path)
+    check_sizes(path)
     try: return Run(path, G, D)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         reason = e if isinstance(e, InputError) else repr(e)[:200]
@@ -398,12 +405,11 @@ def new_place(
 ) -> Path:
     "The folder of a new run; nothing is overwritten."
     if out is None:
-        name = f"{Path(config.data or GIVEN_IMAGES).name}-{config.model}"
+        name = f"{Path(config.data or GIVEN_IMAGES).expanduser().resolve().name}-{config.model}"
         out = _free_folder(Path("_runs"), "".join(c if c.isalnum() or c in "-_." else "-" for c in name))
     out = Path(out).expanduser()
     with writing(out):
-        begun = out.is_dir() and all(p.name.endswith(".part") for p in out.iterdir())  # killed while it began
-        if os.path.lexists(out) and not begun:
+        if os.path.lexists(out) and not unused(out):
             raise InputError(f"{out} is there already: resume it (`gan-course train --resume {out}`) "
                              "or choose another place with --out")
     return out
@@ -412,13 +418,13 @@ def new_place(
 def _free_folder(parent, name):
     "parent/name, or parent/name-2, name-3, … if that is taken."
     taken = (parent/name, *(parent/f"{name}-{i}" for i in range(2, 10_000)))
-    return next(p for p in taken if not p.exists())
+    return next(p for p in taken if not os.path.lexists(p))
 
 # %% ../nbs/30_runs.ipynb #6223a755
 def lay_out(
     run:Run,
 ) -> Run: # the same
-    "Make what a run needs before its first epoch; what a killed process left half written is removed."
+    "Make what a run needs before its first epoch, in a locked folder; what a killed process left is removed."
     file = run.path/"latents.safetensors"
     with writing(run.path):
         leftovers = [*run.path.rglob(".*.part"), *run.path.rglob(".tmp*")]  # ours, and those of safetensors
@@ -426,7 +432,7 @@ def lay_out(
         for folder in ("samples", "checkpoints"): (run.path/folder).mkdir(exist_ok=True)
         if not file.exists():
             c = run.config
-            latents = torch.randn(c.samples, c.latent_dim, generator=seeded(c.seed, 0, 1))
+            latents = draw_latents(c.samples, c.latent_dim, c.seed, 0, 1)
             with atomic_write(file) as part: save_file({"latents": latents}, part)
     return run
 

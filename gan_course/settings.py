@@ -12,10 +12,12 @@ import dataclasses
 import json
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from importlib import resources
 from typing import get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -151,18 +153,27 @@ GIVEN_IMAGES = "given images"
 
 # %% ../nbs/37_settings.ipynb #6e36c010
 def as_image_set(
-    images, # a tensor, or an `ImageSet`
+    images, # a tensor or numpy array, or an `ImageSet`
     split:str="train", # what a tensor is
 ) -> ImageSet:
     "Images that were handed in, as a set with a name."
+    if isinstance(images, np.ndarray): images = torch.from_numpy(np.ascontiguousarray(images))
     if isinstance(images, Tensor): images = ImageSet(images, name=GIVEN_IMAGES, split=split)
     if not isinstance(images, ImageSet):
         kind = type(images).__name__
         raise InputError(f"images is a {kind}: give a tensor (N,C,H,W) of uint8, or an ImageSet")
     x = images.images
+    if not isinstance(x, Tensor):
+        raise InputError(f"ImageSet.images is a {type(x).__name__}: give a tensor (N,C,H,W) of uint8")
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[2] != x.shape[3]:
         raise InputError(f"images are {x.dtype} of shape {tuple(x.shape)}: square images are wanted, "
                          "(N,C,H,W) of uint8; `to_uint8` makes them out of floats in [-1,1]")
+    if x.shape[1] not in (1, 3, 4) or not x.numel():
+        raise InputError(f"images have the shape {tuple(x.shape)}: "
+                         "(N,C,H,W), N from 1 on, C 1 or 3, is wanted")
+    if len(x) > 1 and x[:1000].max() <= 1:  # to_uint8 was forgotten, and a plain cast has made floats so
+        warnings.warn("images hold nothing but levels 0 and 1 of 0…255, so that all of them are black: "
+                      "were they floats? `to_uint8` makes images out of floats in [-1,1]", stacklevel=3)
     return images if images.name else dataclasses.replace(images, name=GIVEN_IMAGES)
 
 # %% ../nbs/37_settings.ipynb #6e36c017

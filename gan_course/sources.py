@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Source', 'images_in', 'one_line', 'checked', 'some_of', 'check_count', 'from_images', 'from_tensor', 'digest',
-           'from_folder', 'size_of', 'read_file', 'same_size', 'first_of', 'from_batches', 'from_dataset',
+           'from_folder', 'size_of', 'read_file', 'same_size', 'first_of', 'in_stacks', 'from_batches', 'from_dataset',
            'from_generator', 'latent_shape', 'images_of', 'fitting_latents', 'from_run', 'GivenMoments', 'read_moments',
            'from_stats', 'source_of', 'opened', 'limited']
 
@@ -29,8 +29,9 @@ from .core import ImageSet, InputError, choose, seeded
 from .data import NAMES, is_folder, load_images
 from .features import check_images
 from .fid import FeatureStats, frechet_distance, warn_of_few
-from .imagefiles import list_images, read_rgb
+from .imagefiles import list_images, open_picture, read_rgb
 from .runs import Run, open_run, ready_folder
+from .session import draw_latents
 from .storage import stamps
 
 # %% ../nbs/36_sources.ipynb #e183df37
@@ -166,8 +167,10 @@ def size_of(
     "The size of image files, from their headers."
     def shape(file):
         try:
-            with Image.open(file) as image: return image.size[::-1]
-        except OSError: return tuple(read_file(file).shape[1:])  # says what is wrong with it
+            with open_picture(file) as image:
+                lying = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # to be turned by a quarter
+                return image.size if lying else image.size[::-1]
+        except (OSError, InputError): return tuple(read_file(file).shape[1:])  # says what is wrong with it
     shapes = sorted({shape(file) for file in files}, key=math.prod)
     return " to ".join("×".join(map(str, s)) for s in dict.fromkeys((shapes[0], shapes[-1])))
 
@@ -202,9 +205,18 @@ def first_of(
         if len(part): yield from part.split(batch_size)
         if left <= 0: return
 
+# %% ../nbs/36_sources.ipynb #7b3f0d02
+def in_stacks(
+    images:Iterable, # of (C,H,W)
+    most:int, # images of a batch
+) -> Iterator[Tensor]: # (B,C,H,W)
+    "Single images as batches."
+    images = iter(images)
+    while some := list(itertools.islice(images, most)): yield from same_size(some)
+
 # %% ../nbs/36_sources.ipynb #7b3f0c17
 def from_batches(
-    batches:Iterable, # DataLoader, list, generator, … of tensors (B,C,H,W), or of pairs (images, labels)
+    batches:Iterable, # DataLoader, list, … of tensors (B,C,H,W) or (C,H,W), or of pairs (images, labels)
     n:int|None=None, # images taken, the first ones; None: all
     name:str|None=None,
 ) -> Source:
@@ -213,12 +225,14 @@ def from_batches(
     name, stream = name or f"batches from a {type(batches).__name__}", iter(batches)
     first = next(stream, None)
     if first is None: raise InputError(f"{name}: there are none; batches of images (B,C,H,W) are expected")
-    shape = next(checked([images_in(first, name)], name)).shape
+    single = images_in(first, name).ndim == 3  # images one by one instead of batches
+    shape = next(checked([images_in(first, name)[None] if single else images_in(first, name)], name)).shape
     waiting = [itertools.chain([first], stream)]
     def take(batch_size):
         if not waiting and stream is batches:
             raise InputError(f"{name} can be read once only, and were read: give them anew, or as a list")
         parts = (images_in(part, name) for part in (waiting.pop() if waiting else iter(batches)))
+        if single: parts = in_stacks(parts, batch_size)
         return checked(first_of(parts, n, batch_size), name)
     return Source(name, None, take, f"{shape[2]}×{shape[3]}", kind="batches")
 
@@ -254,7 +268,7 @@ def from_generator(
     "A source of generated images, made batch by batch from latents that depend on the seed alone."
     if n is None or n < 2: raise InputError(f"n_fake is {n}: say how many images to generate, 2 or more")
     shape = latent_shape(G, latent_dim)
-    z, images = fitting_latents(G, torch.randn(n, *shape, generator=seeded(seed, 7)), name)
+    z, images = fitting_latents(G, draw_latents(n, shape, seed, 7), name)
     def batches(batch_size): return checked((images_of(G, part, name) for part in z.split(batch_size)), name)
     size = f"{images.shape[2]}×{images.shape[3]}"
     return Source(name, n, batches, size, about=dict(seed=seed), kind="generator")
@@ -265,7 +279,8 @@ def latent_shape(
     latent_dim=None, # length of z, or its shape; None: `G.latent_dim`
 ) -> tuple[int, ...]:
     "The shape of one latent."
-    given = getattr(G, "latent_dim", None) if latent_dim is None else latent_dim
+    own = getattr(G, "latent_dim", None) or getattr(getattr(G, "module", None), "latent_dim", None)
+    given = own if latent_dim is None else latent_dim  # DataParallel wraps a module
     if given is None:
         raise InputError(f"{type(G).__name__} has no latent_dim: "
                          "say how long z is, as in latent_dim=100, or give its images as a tensor")
@@ -284,9 +299,10 @@ def images_of(
     "Images of these latents; a network is put into eval mode for it, and moves nowhere."
     if not isinstance(G, nn.Module): return images_in(G(z), name)
     tensors = itertools.chain(G.parameters(), G.buffers())
-    device, modes = next((x.device for x in tensors), z.device), {m: m.training for m in G.modules()}
+    like = next((x for x in tensors if x.is_floating_point()), z)
+    z, modes = z.to(like.device, like.dtype), {m: m.training for m in G.modules()}
     G.eval()
-    try: return torch.cat([images_in(G(part.to(device)), name).cpu() for part in z.split(64)])
+    try: return torch.cat([images_in(G(part), name).cpu() for part in z.split(64)])
     finally:
         for m, mode in modes.items(): m.training = mode
 

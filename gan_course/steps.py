@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .core import image_grid, new_figure, show_images, to_float, to_uint8
 from .losses import Loss
+from .session import undisturbed
 
 # %% ../nbs/06_training.ipynb #a8836f99
 def d_step(
@@ -100,7 +101,7 @@ def ema_decay(
     return min(decay, (1 + n) / (10 + n))
 
 # %% ../nbs/06_training.ipynb #5082c290
-@torch.no_grad()
+@undisturbed()
 def generate(
     G:nn.Module, # a generator
     z:Tensor, # (N,latent_dim)

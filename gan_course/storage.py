@@ -4,8 +4,14 @@ import hashlib
 import io
 import json
 import os
+import re
+import secrets
+import stat
+import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +24,7 @@ from torch import Tensor
 from .core import InputError
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
-           "cache_key", "write_rows", "open_rows", "cached", "stamps", "half_weights", "float_weights"]
+           "cache_key", "write_rows", "open_rows", "cached", "open_regular", "stamps", "half_weights", "float_weights"]
 
 
 @contextlib.contextmanager
@@ -27,7 +33,7 @@ def atomic_write(
 ) -> Iterator[Path]:  # the path to write to
     "Write a file so that nobody ever sees half of it: beside its place, flushed to the disk, then renamed."
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")  # threads and containers share numbers
     try:
         yield part
         with open(part, "rb+") as f: os.fsync(f.fileno())
@@ -55,6 +61,8 @@ def write_json(
 ) -> None:
     "A dict as a JSON file that people can read."
     text = json.dumps(content, indent=2, ensure_ascii=False)
+    try: text.encode("utf-8")
+    except UnicodeEncodeError: text = json.dumps(content, indent=2)  # a path that is not UTF-8: escaped, it comes back
     with atomic_write(path) as part: part.write_text(text + "\n", encoding="utf-8")
 
 
@@ -118,21 +126,50 @@ def write_rows(
 ) -> int:  # number of images written
     "Images one after the other as one .npy array: memory holds no more than one piece at a time."
     def header(n, shape):
-        file.seek(0)
-        facts = {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)}
-        np.lib.format.write_array_header_1_0(file, facts)
-        return file.tell()
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
+        return head.getvalue()
 
-    n, shape, start = 0, None, 0
+    n, shape, room = 0, None, 0
     for row in rows:
         row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
         if shape is None:
             shape = row.shape[1:]
-            start = header(0, shape)
+            room = file.write(header(0, shape))
+        if row.shape[1:] != shape: raise InputError(f"images of shapes {shape} and {row.shape[1:]} in one set")
         file.write(row.tobytes())
         n += len(row)
-    if n: assert header(n, shape) == start  # numpy leaves room in the header for the number to grow
+    if not n: return 0
+    final = header(n, shape)
+    if len(final) != room: raise RuntimeError("numpy leaves no room in the header for the number to grow")
+    file.seek(0)
+    file.write(final)
     return n
+
+
+class _Spool:
+    "A file that is written on in memory as soon as the disk takes no more: what has been decoded is not lost."
+    def __init__(self, path: Path):
+        self.problem: OSError | None = None
+        try: self.file: Any = open(path, "x+b", buffering=0)  # noqa: SIM115
+        except OSError as e: self.file, self.problem = io.BytesIO(), e
+
+    def seek(self, place: int): self.file.seek(place)
+
+    def write(self, data: bytes) -> int:
+        at, rest = self.file.tell(), memoryview(data)
+        try:
+            while rest: rest = rest[self.file.write(rest):]
+        except OSError as e: self.to_memory(e, at, data)
+        return len(data)
+
+    def to_memory(self, problem: OSError, at: int = 0, data: bytes = b""):
+        self.file.seek(0)
+        memory = io.BytesIO(self.file.read())
+        self.file.close()
+        self.file, self.problem = memory, problem
+        memory.seek(at)
+        memory.write(data)
 
 
 def open_rows(
@@ -144,40 +181,124 @@ def open_rows(
     return torch.from_numpy(np.load(file, mmap_mode="c" if large else None))
 
 
+def _checksum(images: Tensor) -> int:  # of (N,C,H,W) uint8, a piece at a time: it may be mapped
+    total = 0
+    for part in images.split(4096): total = zlib.crc32(np.ascontiguousarray(part.numpy()).data, total)
+    return total
+
+
+def _kept(
+    file: Path,  # the images
+    facts_file: Path,  # what belongs to them
+    key: str,  # what must be there
+) -> tuple[Tensor, dict] | None:  # None: not there, or damaged, or of something else
+    "An entry of the cache, if it is whole and this one."
+    try:
+        if not (stat.S_ISREG(file.stat().st_mode) and stat.S_ISREG(facts_file.stat().st_mode)): return None
+        entry = json.loads(facts_file.read_text(encoding="utf-8"))
+        images = open_rows(file)
+        whole = (entry["key"] == key and images.dtype == torch.uint8 and images.ndim == 4 and len(images) > 0
+                 and list(images.shape) == entry["shape"] and _checksum(images) == entry["checksum"])
+        facts = entry["facts"]
+        return (images, facts) if whole and isinstance(facts, dict) else None
+    except Exception:  # a damaged file can make its reader raise nearly anything
+        return None
+
+
+_said: set = set()  # places whose trouble has been told
+
+
+def _say_once(place: Path, problem: OSError):
+    if str(place) in _said: return
+    _said.add(str(place))
+    warnings.warn(f"decoded images are not kept: {place} cannot be written ({problem.strerror or problem}); "
+                  "the work goes on without; set GAN_COURSE_DATA to a folder that can be written", stacklevel=4)
+
+
+def _prune(place: Path, key: str, of: str, days: float = 90):
+    "Entries of the same thing in an earlier state, and those that nobody has asked for in a long time."
+    for facts_file in place.glob("*.json"):
+        try:
+            entry, old = json.loads(facts_file.read_text()), time.time() - facts_file.stat().st_mtime > days * 86400
+            if old or (of and entry.get("of") == of and entry.get("key") != key):
+                for file in (facts_file, facts_file.with_suffix(".npy")): file.unlink(missing_ok=True)
+        except (OSError, ValueError, AttributeError): pass  # another process was quicker, or no entry at all
+
+
 def cached(
     name: str,  # begins the file's name
     key: str,  # from `cache_key`
     produce: Callable[[], tuple],  # → iterable of images, and a dict of facts, complete once the iterable has ended
     root: str | Path | None = None,  # data root
+    of: str = "",  # from `cache_key`: what the images are of, whatever it holds; earlier states of it are removed
+    again: Callable[[dict], bool] = lambda facts: False,  # facts → whether what is kept has to be made anew
 ) -> tuple[Tensor, dict]:  # images (N,C,H,W) uint8, facts as they went through JSON
-    "Images from the cache, or produced now and kept there."
+    "Images from the cache, or produced now and kept there; an entry that cannot be right is made anew."
     place = data_root(root) / "cache"
-    file, facts_file = place / f"{name}-{key}.npy", place / f"{name}-{key}.json"
-    if file.exists() and facts_file.exists(): return open_rows(file), json.loads(facts_file.read_text())
+    stem = f"{re.sub('[^A-Za-z0-9_.-]+', '-', name)[:40]}-{key}"
+    file, facts_file = place / f"{stem}.npy", place / f"{stem}.json"
+    entry = _kept(file, facts_file, key)
+    if entry and not again(entry[1]):
+        with contextlib.suppress(OSError): os.utime(facts_file)  # it is in use
+        return entry
+    del entry
+    with contextlib.suppress(OSError): place.mkdir(parents=True, exist_ok=True)
+    part = place / f".{stem}.{secrets.token_hex(6)}.part"
+    spool = _Spool(part)
     rows, facts = produce()
-    try: place.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        warnings.warn(f"decoded images are not kept: {place} cannot be made ({e.strerror}); "
-                      "set GAN_COURSE_DATA to a folder that can be written", stacklevel=2)
-        write_rows(memory := io.BytesIO(), rows)
-        memory.seek(0)
-        return open_rows(memory), json.loads(json.dumps(facts))
-    with atomic_write(file) as part:
-        with open(part, "wb") as f: write_rows(f, rows)
-        with atomic_write(facts_file) as facts_part: facts_part.write_text(json.dumps(facts))
-    return open_rows(file), json.loads(facts_file.read_text())
+    try:
+        if not write_rows(spool, rows): raise InputError(f"there are no images in {name}")
+        facts = json.loads(json.dumps(facts))
+        if spool.problem is None:
+            try: return _keep(spool, part, file, facts_file, dict(key=key, of=of, facts=facts)), facts
+            except OSError as e:
+                if not spool.file.closed: spool.to_memory(e)
+                else: raise
+        _say_once(place, spool.problem or OSError("unknown"))
+        spool.seek(0)
+        return open_rows(spool.file), facts
+    finally:
+        spool.file.close()
+        with contextlib.suppress(OSError): part.unlink(missing_ok=True)
+
+
+def _keep(spool: _Spool, part: Path, file: Path, facts_file: Path, entry: dict) -> Tensor:
+    "What has been written gets its name; the images of it."
+    os.fsync(spool.file.fileno())
+    images = open_rows(part)
+    entry |= dict(shape=list(images.shape), checksum=_checksum(images))
+    with atomic_write(facts_file) as facts_part: facts_part.write_text(json.dumps(entry))
+    os.replace(part, file)
+    _prune(file.parent, entry["key"], entry["of"])
+    return images
+
+
+def open_regular(
+    file: str | Path,
+) -> io.BufferedReader:  # open for reading
+    "A regular file, opened; a pipe, a device or a socket is refused before it can hang or act."
+    def check(mode):
+        if not stat.S_ISREG(mode): raise InputError(f"{file} is no regular file: remove it")
+    check(os.stat(file).st_mode)
+    number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    opened = os.fdopen(number, "rb")
+    try: check(os.fstat(number).st_mode)
+    except InputError:
+        opened.close()
+        raise
+    return opened
 
 
 def stamps(
     folder: Path,  # where the files lie
     files: Iterable[str],  # paths within `folder`
-) -> list:  # of [path, bytes, time of the last change in ns]
-    "What tells whether files have changed, without reading them."
+) -> list:  # of [path, hash of its bytes]
+    "What files hold, whatever their dates say: reading and hashing costs far less than decoding."
     def stamp(file):
-        try: facts = os.stat(folder / file)
-        except OSError: return [str(file), 0, 0]
-        return [str(file), facts.st_size, facts.st_mtime_ns]
-    return [stamp(f) for f in files]
+        try:
+            with open_regular(folder / file) as f: return [str(file), hashlib.file_digest(f, "sha256").hexdigest()[:24]]
+        except (OSError, InputError) as e: return [str(file), type(e).__name__]
+    with ThreadPoolExecutor() as pool: return list(pool.map(stamp, files))
 
 
 def half_weights(

@@ -43,7 +43,9 @@ from .steps import accuracy_on_real, d_step, ema_decay, ema_update
 from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
 
 # %% ../nbs/31_training.ipynb #6c31c038
+from .locks import locked, take_folder
 from .runs import check_again, check_images_of, describe_run, lay_out, new_place, protocol_of
+from .session import undisturbed
 from .settings import as_image_set, check_config, check_data, settle, unlike
 from .steps import epoch_batches, g_step, generate, real_batch
 
@@ -362,6 +364,7 @@ def _load_data(config, images, test_images, progress, run=None):
     "The training images and the held-out ones (None where the data has none)."
     progress = progress and os.environ.get("RANK", "0") == "0"
     how:dict[str, Any] = dict(size=config.size, crop=config.crop, progress=progress)
+    if run is not None: how["channels"] = min(run.info["model"]["img_channels"], 3)  # grey or not
     if images is None and config.data is None and run is not None: run.images()  # says: give them again
     if images is not None: images = as_image_set(images, "train")
     else:
@@ -381,8 +384,8 @@ def _own_steps(d, g):
     return {name: getattr(step, "__qualname__", type(step).__name__) for name, step in own.items()}
 
 # %% ../nbs/31_training.ipynb #ae45d95f
-def _new_run(config, out, images, hooks, G, D, steps):
-    "The folder of a run; config.json first, for with it the rest can be made again."
+def _new_run(keep, config, out, images, hooks, G, D, steps):
+    "The folder of a run, locked; config.json first, for with it the rest can be made again."
     own = G is not None or is_own(config.model)
     if G is None: G, D = build_networks(config.model, shape_of(config, images), copies=6)
     if own: check_networks(G, D, images.img_size, images.img_channels)
@@ -393,12 +396,13 @@ def _new_run(config, out, images, hooks, G, D, steps):
     more = protocol_of(hooks)
     if own: more["own_networks"] = True
     if steps: more["steps"] = steps
+    out = take_folder(lambda: new_place(config, out), out is None, keep)
     with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out/"config.json", describe_run(config, images, **more))
     return lay_out(Run(out))
 
 # %% ../nbs/31_training.ipynb #5360e218
+@undisturbed(grad=True)
 def train(
     config:TrainConfig,
     out=None, # the run folder to make; by default _runs/DATA-MODEL, numbered if there is one
@@ -412,15 +416,17 @@ def train(
     "Train a GAN and write everything into a run folder (Goodfellow et al. 2014, algorithm 1)."
     config, steps = settle(config, images, G, D), _own_steps(d_step, g_step)
     check_shares(config.batch_size)
-    place = on_main_process(lambda: new_place(config, out))
+    on_main_process(lambda: new_place(config, out))  # says early that it is taken
     data, held_out = main_process_first(lambda: _load_data(config, images, test_images, progress))
-    run = on_main_process(lambda: _new_run(config, place, data, on_epoch_end, G, D, steps))
-    run.networks = G, D
-    t = _prepare(run, data, held_out, d_step, g_step)
-    on_main_process(lambda: _write_start(t), send=False)
-    return _fit(t, on_epoch_end, progress)
+    with contextlib.ExitStack() as keep:  # the lock of the folder
+        run = on_main_process(lambda: _new_run(keep, config, out, data, on_epoch_end, G, D, steps))
+        run.networks = G, D
+        t = _prepare(run, data, held_out, d_step, g_step)
+        on_main_process(lambda: _write_start(t), send=False)
+        return _fit(t, on_epoch_end, progress)
 
 # %% ../nbs/31_training.ipynb #d9f6a8d8
+@undisturbed(grad=True)
 def resume(
     path, # a run folder, or a run
     epochs:int|None=None, # new total; by default what the run was told
@@ -432,26 +438,31 @@ def resume(
     "Go on with a run from its last complete epoch."
     if isinstance(path, Run): G, D = G or path.networks[0], D or path.networks[1]
     steps = _own_steps(d_step, g_step)
-    run, begun = on_main_process(lambda: _open_for_more(path, epochs, on_epoch_end, G, D, steps))
-    check_shares(run.config.batch_size)
-    data, held_out = main_process_first(lambda: _load_data(run.config, images, test_images, progress, run))
-    run.networks = G, D
-    t = _prepare(run, data, held_out, d_step, g_step)
-    if begun: _load_checkpoint(t)
-    else: on_main_process(lambda: _write_start(t), send=False)
-    if t.epoch > run.config.epochs:
-        raise InputError(f"{run.path} has {t.epoch} epochs already: ask for more than that")
-    on_main_process(lambda: write_config(run))
-    return _fit(t, on_epoch_end, progress)
+    def opened(): return _open_for_more(keep, path, epochs, on_epoch_end, G, D, steps)
+    with contextlib.ExitStack() as keep:  # the lock of the folder
+        run, begun = on_main_process(opened)
+        check_shares(run.config.batch_size)
+        data, held_out = main_process_first(
+            lambda: _load_data(run.config, images, test_images, progress, run))
+        run.networks = G, D
+        t = _prepare(run, data, held_out, d_step, g_step)
+        if begun: _load_checkpoint(t)
+        else: on_main_process(lambda: _write_start(t), send=False)
+        if t.epoch > run.config.epochs:
+            raise InputError(f"{run.path} has {t.epoch} epochs already: ask for more than that")
+        on_main_process(lambda: write_config(run))
+        return _fit(t, on_epoch_end, progress)
 
 # %% ../nbs/31_training.ipynb #1f2bb11e
-def _open_for_more(path, epochs, hooks, G, D, steps):
-    "A run that can go on, and whether its first checkpoint was written before it was killed."
-    run = Run(open_run(path).path, G, D)
-    begun = checkpoint_file(run.path, "last").exists()
+def _open_for_more(keep, path, epochs, hooks, G, D, steps):
+    "A run that can go on, locked, and whether its first checkpoint was written before it was killed."
+    run = open_run(path)
     if run.info.get("packed"):
         raise InputError(f"{run.path} cannot be resumed: it has no optimiser state "
                          "(a ready run is packed without it)")
+    keep.enter_context(locked(run.path))
+    run = Run(run.path, G, D)  # as it is now that nobody else writes
+    begun = checkpoint_file(run.path, "last").exists()
     if not begun and (run.history or any(run.epochs)):
         raise InputError(f"{run.path} cannot be resumed: checkpoints/last.safetensors is missing")
     check_again(run, protocol_of(hooks), steps)

@@ -142,14 +142,18 @@ def test_flat_folder_has_no_labels(folder, root):
     assert len(images) == 4 and images.labels is None and images.classes is None and images.img_size == 64
 
 
-def test_splits(folder, root):
+def test_splits(folder, root, tmp_path):
     assert has_split(folder, "train") and not has_split(folder, "test")
     refused("has no test part", folder, "test")
-    picture(folder/"test"/"owl"/"3.png", (9, 9, 9))
-    assert has_split(str(folder), "test") and len(load(folder, "test")) == 1
-    assert load(folder).classes == ["jay", "owl"]  # test images do not leak into training
-    picture(folder/"train"/"owl"/"4.png", (9, 9, 9))
-    assert len(load(folder, "train")) == 1
+    parts = tmp_path/"parts"
+    (parts/"train").parent.mkdir()
+    folder.rename(parts/"train")
+    picture(parts/"test"/"owl"/"3.png", (9, 9, 9))
+    (parts/"notes").mkdir()  # holds no images
+    assert has_split(str(parts), "test") and len(load(parts, "test")) == 1
+    assert load(parts).classes == ["jay", "owl"]  # test images do not leak into training
+    (parts/"test").rename(parts/"Validation")
+    assert has_split(parts) and len(load(parts, "test")) == 1
 
 
 def test_cache_is_the_same_and_not_decoded_again(folder, root, monkeypatch):

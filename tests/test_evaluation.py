@@ -2,6 +2,7 @@
 
 Tests that need the Inception weights run where torch's hub folder holds them; those that take minutes run with -m slow.
 """
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -26,8 +27,10 @@ from gan_course.data import load_images
 from gan_course.dcgan import build_model
 from gan_course.evaluation import evaluate
 from gan_course.fid import FeatureStats, frechet_from_stats, kid, prdc
+from gan_course.gradcam import cams
 from gan_course.runs import ready_run
-from gan_course.settings import TrainConfig
+from gan_course.session import draw_latents, undisturbed
+from gan_course.settings import TrainConfig, as_image_set
 from gan_course.steps import generate
 from gan_course.storage import data_root
 from gan_course.toybirds import degrade, toy_birds
@@ -372,7 +375,7 @@ def test_generators_that_make_no_images_are_refused(G, latent_dim, message, stub
 
 def test_a_fault_late_in_the_stream_is_found(stub, root):
     def nan_in_the_end(z): return torch.where(z[:, :1, None, None] == last, float("nan"), -.5).expand(-1, 3, 4, 4)
-    last = torch.randn(100, 6, generator=seeded(0, 7))[-1, 0]
+    last = draw_latents(100, 6, 0, 7)[-1, 0]
     batches = [*-torch.ones(2, 4, 3, 4, 4), torch.full((4, 3, 4, 4), 1.5)]
     for fake, message in ((nan_in_the_end, "NaN"), (batches, "between 1.5 and 1.5")):
         with pytest.raises(InputError, match=message):
@@ -391,7 +394,7 @@ def test_one_bright_image_is_no_mistake():
 
 @pytest.mark.parametrize("fake, message", [
     ([], "there are none"), ([1, 2], "gave a int"), ({"image": noise(4)}, "gave a str"), (iter([]), "there are none"),
-    ([noise(4)[0]], r"\(3, 16, 16\)"), ([torch.rand(20, 3, 4, 4)], r"batches from a list: .*look like \[0,1\]"),
+    ([noise(4)[0, 0]], r"\(16, 16\)"), ([torch.rand(20, 3, 4, 4)], r"batches from a list: .*look like \[0,1\]"),
     (DataLoader(Pixels(torch.rand(20, 3, 4, 4)), 5), r"look like \[0,1\]"), ([noise(1)], "1 images"),
     (Pixels(torch.rand(20, 3, 4, 4)), r"a Pixels: .*look like \[0,1\]"), (Pixels(noise(1)), "a Pixels has 1 images"),
     (Pixels(torch.zeros(9, 4, 4)), r"a Pixels gave an image of shape \(4, 4\)"),
@@ -698,3 +701,120 @@ def test_five_image_sets_equal_torch_fidelity(name):
     subsets = [kid(a[rng.choice(n, 200, replace=False)], b[rng.choice(n, 200, replace=False)]) for _ in range(10)]
     assert np.mean(subsets) == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     print(f"{name}: ours {ours:.6f}, torch-fidelity {theirs['frechet_inception_distance']:.6f}")
+
+
+# --- images handed over, the session, seeds
+
+@pytest.mark.parametrize("shape", (1, 7, 16, 37, 100, (100, 1, 1), (3, 5)))
+def test_a_latent_depends_on_seed_and_place_alone(shape):
+    many = draw_latents(70, shape, 7)
+    for n in range(1, 70): assert torch.equal(draw_latents(n, shape, 7), many[:n])
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    assert torch.equal(draw_latents(64, shape, 7), torch.randn(64, *sizes, generator=seeded(7)))  # numbers measured
+
+
+def test_a_generated_image_depends_on_seed_and_place_alone():
+    G = ready_run("toy-birds-dcgan").generator()
+    many = torch.cat(list(S.from_generator(G, 40, 3).batches(32)))
+    for n in (2, 3, 5, 17, 39):
+        some = torch.cat(list(S.from_generator(G, n, 3).batches(32)))
+        assert (some.int() - many[:n].int()).abs().max() <= 1
+
+
+@contextlib.contextmanager
+def left_behind(name):
+    """What an earlier cell may have done to the session."""
+    with contextlib.ExitStack() as stack:
+        if name == "dtype":
+            stack.callback(torch.set_default_dtype, torch.float32)
+            torch.set_default_dtype(torch.float64)
+        if name == "device": stack.enter_context(torch.device("meta"))
+        if name == "autocast": stack.enter_context(torch.autocast("cpu", torch.bfloat16))
+        if name == "grad": stack.enter_context(torch.set_grad_enabled(False))
+        if name == "inference": stack.enter_context(torch.inference_mode())
+        if name == "precision":
+            stack.callback(torch.set_float32_matmul_precision, "highest")
+            torch.set_float32_matmul_precision("medium")
+        yield
+
+
+def state():
+    return (torch.get_default_dtype(), torch.get_default_device(), torch.is_autocast_enabled("cpu"),
+            torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_float32_matmul_precision(),
+            torch.get_num_threads())
+
+
+@pytest.mark.parametrize("name", ("dtype", "device", "autocast", "grad", "inference", "precision"))
+def test_what_earlier_cells_left_changes_no_number(name, tmp_path):
+    run, real = ready_run("toy-birds-dcgan"), toy_birds(80, 1)
+    def numbers(place):
+        G, D = run.generator(), run.discriminator()
+        values = evaluate(G, real, 80, extractor="small", progress=False).values
+        heat = cams(D, real.images[:4], "features.7")
+        images = generate(G, draw_latents(4, 100, 1))
+        trained = train(TINY, tmp_path / place, images=toy_images, progress=False).history[-1]
+        trained.pop("seconds")
+        return values, trained, heat.gradcam, heat.score, images
+    toy_images = toy_birds(64)
+    wanted = numbers("plain")
+    with left_behind(name):
+        before = state()
+        found = numbers(name)
+        assert state() == before
+    assert found[:2] == wanted[:2]
+    for a, b in zip(found[2:], wanted[2:], strict=True): assert torch.equal(a, b)
+
+
+def test_generators_in_float64_and_wrapped_give_the_same_numbers():
+    G, real = ready_run("toy-birds-dcgan").generator(), toy_birds(80, 1)
+    def values(G): return evaluate(G, real, 80, extractor="small", progress=False).values
+    wanted = values(G)
+    assert values(torch.nn.DataParallel(G)) == pytest.approx(wanted)
+    assert values(ready_run("toy-birds-dcgan").generator().double()) == pytest.approx(wanted, rel=1e-2)
+
+
+def test_a_list_of_single_images_is_taken():
+    x = toy_birds(50, 1).images
+    for given in (list(x), list(to_float(x)), [(image, 0) for image in x]):
+        source = S.source_of(given, 40)
+        batches = list(source.batches(16))
+        assert [len(b) for b in batches] == [16, 16, 8] and torch.equal(torch.cat(batches), x[:40])
+
+
+def test_colour_beside_a_grey_generator_is_made_grey():
+    x = toy_birds(80, 1).images
+    grey = torch.stack([torch.from_numpy(np.array(Image.fromarray(i.permute(1, 2, 0).numpy()).convert("L")))
+                        for i in x])[:, None]
+    assert torch.equal(X.to_channels(x, 1), grey) and torch.equal(X.to_channels(grey, 3), grey.expand(-1, 3, -1, -1))
+    assert torch.equal(X.to_channels(grey.expand(-1, 3, -1, -1), 1), grey)
+    G, _ = build_model("dcgan", 0, 32, 1, 16, 4)
+    def values(real): return evaluate(G, real, 80, extractor="small", progress=False).values
+    for real in (x, ImageSet(x, name="mine"), [x], list(x)): assert values(real) == pytest.approx(values(grey))
+
+
+@pytest.mark.parametrize("images, words", (
+    (torch.rand(8, 3, 32, 32), "to_uint8"), (torch.rand(8, 3, 32, 32) * 255, "to_uint8"),
+    (torch.full((8, 3, 32, 32), torch.nan), "to_uint8"), (torch.rand(8, 3, 32, 32) > .5, "to_uint8"),
+    (torch.rand(8, 3, 32, 32).numpy(), "to_uint8"),
+    (torch.zeros(8, 2, 32, 32, dtype=torch.uint8), "C 1 or 3"),
+    (torch.zeros(0, 3, 32, 32, dtype=torch.uint8), "from 1")))
+def test_images_of_another_range_are_never_trained_on(images, words):
+    with pytest.raises(InputError, match=words): as_image_set(images)
+    with pytest.raises(InputError): as_image_set(ImageSet(images, name="mine"))
+
+
+def test_floats_that_were_cast_to_black_are_said():
+    with pytest.warns(UserWarning, match="black"): as_image_set(torch.rand(8, 3, 32, 32).round().to(torch.uint8))
+
+
+@pytest.mark.parametrize("grad", (False, True))
+def test_the_session_is_fresh_within_and_as_before_afterwards(grad):
+    plain = state()
+    for names in (("dtype", "device", "autocast", "inference", "precision"), ("grad",)):
+        with contextlib.ExitStack() as stack:
+            for name in names: stack.enter_context(left_behind(name))
+            before = state()
+            with undisturbed(grad): assert state() == (*plain[:3], grad, *plain[4:])
+            with pytest.raises(KeyError), undisturbed(grad): raise KeyError
+            assert state() == before != plain
+    assert state() == plain

@@ -292,3 +292,17 @@ def test_held_features_are_the_callers_no_more():
     before = mean.clone()
     s.update(cloud(5, 24, seed=8))
     assert torch.equal(mean, before)
+
+
+@pytest.mark.parametrize("x", (torch.zeros(30, 8), torch.randn(1, 2048, generator=seeded(0)).repeat(30, 1),
+                               torch.rand(40, 2048, generator=seeded(1)).repeat(5, 1)))
+def test_ties_are_inside_for_precision_and_recall_and_outside_for_density_and_coverage(x):
+    for fake, chunk in ((x, 7), (x.flip(0), 7), (x[:-1], 7), (x[:len(x) * 3 // 4], len(x) - 1)):
+        values = prdc(x, fake, 3, chunk=chunk)
+        assert values == dict(precision=1, recall=1, density=0, coverage=0)
+
+
+def test_on_the_rim_counts_for_precision_and_recall():
+    real, fake = torch.tensor([[0.], [1.], [2.]]), torch.tensor([[3.], [4.], [5.]])
+    values = prdc(real, fake, 1)  # radius 1 everywhere: 3 lies on the rim of 2, and 2 on that of 3
+    assert values == dict(precision=pytest.approx(1 / 3), recall=pytest.approx(1 / 3), density=0, coverage=0)

@@ -13,7 +13,8 @@ from torch import nn
 
 from gan_course import cli, gradcam
 from gan_course.core import ImageSet, InputError, seeded, to_float
-from gan_course.dcgan import Discriminator, init_weights
+from gan_course.dcgan import Discriminator, build_model, init_weights
+from gan_course.features import to_channels
 from gan_course.gradcam import (
     METHODS,
     bootstrap_interval,
@@ -96,7 +97,8 @@ def test_the_score_is_the_logit_and_fake_is_its_negative():
 def test_a_probability_gives_a_black_map_where_the_network_is_sure():
     net, x = GapNet(), noise(1)
     with torch.no_grad(): net.head.bias += 20 - net(x)
-    assert cam(net, x, "conv", lambda output: output.sigmoid()).max() == 0
+    with pytest.warns(UserWarning, match="1 of 1 images is saturated"):
+        assert cam(net, x, "conv", lambda output: output.sigmoid()).max() == 0
     for target in ("real", "fake"): assert cam(net, x, "conv", target).max() == 1
 
 
@@ -360,7 +362,7 @@ def test_rows_of_tokens_have_no_spatial_extent():
     (dict(method="cam"), "no method 'cam'"),
     (dict(batch_size=0), "batch_size has to be at least 1, not 0"),
     (dict(images=torch.zeros(3, 32, 32)), r"\(B,C,H,W\)"),
-    (dict(images=torch.zeros(2, 1, 32, 32)), "1 channels, but this network takes 3"),
+    (dict(images=torch.zeros(2, 2, 32, 32)), "2 channels, but this network takes 3"),
     (dict(images=torch.full((2, 3, 32, 32), 200.)), r"\[-1,1\]"),
     (dict(images=torch.full((2, 3, 32, 32), torch.nan)), "finite"),
     (dict(images=torch.zeros(2, 3, 32, 32, dtype=torch.int64)), "int64"),
@@ -543,3 +545,60 @@ def test_the_command_names_bad_input_in_one_line(args, message, tmp_path, monkey
     with pytest.raises(SystemExit) as end: cli.main(["explain", *args])
     err = capsys.readouterr().err
     assert end.value.code == 2 and err.count("\n") == 1 and message in err
+
+
+# --- networks and sessions of others
+
+class Wrapped(nn.Module):
+    """A discriminator that returns something else than a tensor of logits."""
+    def __init__(self, D, form):
+        super().__init__()
+        self.D, self.form = D, form
+
+    def forward(self, x): return self.form(self.D(x))
+
+
+def test_outputs_that_are_dicts_or_tuples_take_a_function():
+    D, x = trained_like(), BIRDS.images[:4]
+    wanted = cam(D, x, "features.7")
+    for form, target, example in ((lambda s: {"logits": s}, lambda o: -o["logits"], r"output\['logits'\]"),
+                                  (lambda s: (s, 1), lambda o: -o[0], r"output\[0\]")):
+        model = Wrapped(D, form)
+        assert torch.equal(cam(model, x, "D.features.7", target), wanted)
+        with pytest.raises(InputError, match=example): cam(model, x, "D.features.7")
+
+
+def test_a_saturated_score_is_said_once_and_no_other():
+    D, x = trained_like(), BIRDS.images[:12]
+    def said(scale, call, last=torch.sigmoid):
+        model = Wrapped(D, lambda s: last(scale * (s - s.detach().mean()) / s.detach().std() + scale))
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            call(model)
+        return [str(w.message) for w in found if "saturated" in str(w.message)], [w.filename for w in found]
+    for call in (lambda m: cam(m, x, "D.features.7", batch_size=4), lambda m: cams(m, x, "D.features.7", "real"),
+                 lambda m: explain(m, x)):
+        texts, places = said(1000, call)
+        assert len(texts) == 1 and "of 12 images" in texts[0] and "Identity" in texts[0] and places[0] == __file__
+        assert said(1, call)[0] == [] and said(1000, call, torch.neg)[0] == []
+    assert said(1000, lambda m: cam(m, x, "D.features.7"), torch.tanh)[0]
+
+
+def test_in_inference_mode_maps_are_the_same():
+    wanted = cam(trained_like(), BIRDS.images[:4], "features.7")
+    with torch.inference_mode():
+        model, images = trained_like(), BIRDS.images[:4].clone()
+        assert torch.equal(cam(model, images, "features.7"), wanted)
+        assert list(cam_layers(model, images)) == list(cam_layers(trained_like()))
+
+
+def test_a_network_that_takes_no_images_is_named():
+    G, _ = build_model("dcgan", base_channels=4)
+    with pytest.raises(InputError, match="this Generator fails on images"): explain(G, BIRDS.images[:4])
+
+
+def test_a_grey_network_explains_colour_pictures():
+    _, D = build_model("dcgan", img_channels=1, base_channels=4)
+    grey = to_channels(BIRDS.images[:4], 1)
+    assert torch.equal(cam(D, BIRDS.images[:4], "features.4"), cam(D, grey, "features.4"))
+    assert explain(D, BIRDS.images[:4]).data.images.shape[1] == 3

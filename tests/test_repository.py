@@ -16,11 +16,13 @@ import gan_course
 from conftest import BIN, ROOT
 
 PACKAGE = ROOT / "gan_course"
-BY_HAND = set("__init__ __main__ _docs _modidx cli core embed export networks processes storage widgets".split()) | {
+BY_HAND = set(("__init__ __main__ _docs _modidx cli core embed export locks networks probing processes session storage "
+               "widgets").split()) | {
     f"studies.{name}" for name in "__init__ attention common distortions heat run_birds run_cifar10 run_rules".split()}
 # a module may import only those that stand before it; the studies, the command and the top of the package come last
-ORDER = ("core storage processes losses toy toybirds imagefiles data dcgan networks steps settings runs training "
-         "features fid sources evaluation sagan gradcam latent scenes embed widgets export").split()
+ORDER = ("core session storage locks processes losses toy toybirds imagefiles data dcgan networks steps settings "
+         "runs training features fid sources evaluation sagan probing gradcam latent scenes embed widgets "
+         "export").split()
 NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
 LESSONS = {p: nbformat.read(p, 4) for p in NOTEBOOKS}
 ENGINE_ROOM = {p for p in NOTEBOOKS if p.name.startswith("3")}

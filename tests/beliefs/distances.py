@@ -68,7 +68,7 @@ MUTANTS = [
     Mutant("fid", ".kthvalue(k + 1, dim=1)", ".kthvalue(k, dim=1)",
            "test_fid.py::test_prdc_equals_the_package",
            "An image is its own first neighbour."),
-    Mutant("fid", "inside |= in_ball.any(0)", "inside |= (d < fake_radii).any(0)",
+    Mutant("fid", "inside |= (d <= radius[:, None]).any(0)", "inside |= (d <= fake_radii).any(0)",
            "test_fid.py::test_prdc_equals_the_package",
            "Precision uses the balls around the generated images."),
     Mutant("fid", "return dict(precision=inside.double().mean().item(), recall=recalled / len(real),",

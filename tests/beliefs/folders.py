@@ -3,7 +3,7 @@ from . import Mutant
 
 MUTANTS = [
     # a stranger's folder
-    Mutant("runs", "check_inside(path) try:", "try:",
+    Mutant("runs", "check_inside(path) check_sizes(path)", "check_sizes(path)",
            "test_faults.py::test_nothing_leads_out_of_a_run",
            "A link in a run folder leads to a part of the run."),
     Mutant("networks", "if numbers * 4 * copies > memory:", "if False:",

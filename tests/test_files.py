@@ -1,0 +1,293 @@
+"""Guards of other people's folders and files, and of a cache that must not lie."""
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_course import imagefiles, storage
+from gan_course.core import ImageSet, InputError
+from gan_course.data import at_size, has_split, load_images
+from gan_course.imagefiles import list_images, open_picture, read_rgb
+from gan_course.sources import from_folder, size_of
+from gan_course.storage import cached, write_json
+
+
+def pictures(folder, n=4, colour="red", ext="png", size=(32, 32), mode="RGB"):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n): Image.new(mode, size, colour).save(folder/f"{i:03}.{ext}")
+    return folder
+
+
+def load(folder, split="train", **how): return load_images(folder, split, **dict(size=32, progress=False) | how)
+
+
+def mean(images): return images.images.float().mean((0, 2, 3)).tolist()
+
+
+# --- the cache
+
+def test_without_assertions_the_cache_is_right(tmp_path, root):
+    here = pictures(tmp_path/"a")
+    code = f"from gan_course import load_images; print(len(load_images({str(here)!r}, size=32, progress=False)))"
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4"] and len(load(here)) == 4
+
+
+def test_an_entry_belongs_to_a_folder_and_its_content(tmp_path, root):
+    def make(place, colour):
+        here = pictures(tmp_path/place/"photos", colour=colour, ext="bmp")
+        for file in here.iterdir(): os.utime(file, (0, 0))
+        return here
+
+    assert mean(load(make("one", "red"))) == [255, 0, 0]
+    assert mean(load(make("two", "blue"))) == [0, 0, 255]
+    assert mean(load(make("one", "yellow"))) == [255, 255, 0]  # names, sizes and dates as before
+    assert len(list((root/"cache").glob("*.npy"))) == 2  # the red ones are gone
+    key = {json.loads(f.read_text())["key"]: f for f in (root/"cache").glob("*.json")}
+    assert len(key) == 2
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda npy, js: npy.write_bytes(npy.read_bytes()[:3000]),
+    lambda npy, js: npy.write_bytes(b""),
+    lambda npy, js: npy.write_bytes(os.urandom(999)),
+    lambda npy, js: npy.write_bytes(npy.read_bytes()[:-1] + b"\x07"),
+    lambda npy, js: np.save(npy, np.zeros((9, 3, 32, 32), np.uint8)),
+    lambda npy, js: np.save(npy, np.zeros((0, 3, 32, 32), np.uint8)),
+    lambda npy, js: js.write_text(""),
+    lambda npy, js: js.write_text("{}"),
+    lambda npy, js: js.write_text(js.read_text().replace('"key": "', '"key": "0')),
+    lambda npy, js: (npy.unlink(), os.mkfifo(npy)),
+])
+def test_a_damaged_entry_is_made_anew(tmp_path, root, spoil):
+    here = pictures(tmp_path/"a")
+    right = load(here).images
+    [npy], [js] = (root/"cache").glob("*.npy"), (root/"cache").glob("*.json")
+    spoil(npy, js)
+    for _ in range(2): assert torch.equal(load(here).images, right)
+    assert npy.stat().st_size == right.numel() + 128
+
+
+def test_what_was_skipped_is_tried_again(tmp_path, root, monkeypatch):
+    here = pictures(tmp_path/"a")
+    plain = imagefiles.read_rgb
+
+    def short_of_memory(file, **how):
+        if file.name == "002.png": raise MemoryError
+        return plain(file, **how)
+
+    with monkeypatch.context() as m, pytest.warns(UserWarning, match="002.png"):
+        m.setattr(imagefiles, "read_rgb", short_of_memory)
+        assert len(load(here)) == 3
+    assert len(load(here)) == 4
+
+
+def test_many_may_write_the_same_entry(tmp_path):
+    images = np.arange(64 * 12, dtype=np.uint8).reshape(64, 3, 2, 2)
+    results, together = [], threading.Barrier(8)
+
+    def rows():
+        together.wait()
+        yield from images
+
+    def work(): results.append(cached("same", "k", lambda: (rows(), {"a": 1}), tmp_path))
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert len(results) == 8 and all(np.array_equal(r[0].numpy(), images) and r[1] == {"a": 1} for r in results)
+    assert sorted(f.suffix for f in (tmp_path/"cache").iterdir()) == [".json", ".npy"]
+
+
+@pytest.mark.parametrize("after", [0, 1000, 5000, 12288 + 128])
+def test_a_disk_that_is_full_loses_nothing_that_was_decoded(tmp_path, monkeypatch, after):
+    class Disk(io.FileIO):
+        room = after
+
+        def write(self, data):
+            some = bytes(data)[:self.room]
+            if not some: raise OSError(28, "No space left on device")
+            self.room -= len(some)
+            return super().write(some)
+
+    monkeypatch.setattr(storage, "open", lambda path, mode="r", **k: Disk(path, "x+") if "x" in mode
+                        else open(path, mode, **k), raising=False)
+    storage._said.clear()
+    made = []
+
+    def rows():
+        for i in range(4):
+            made.append(i)
+            yield np.full((3, 32, 32), i, np.uint8)
+
+    with pytest.warns(UserWarning, match="not kept.*No space left"):
+        images, facts = cached("full", "k", lambda: (rows(), {}), tmp_path)
+    assert images[:, 0, 0, 0].tolist() == made == [0, 1, 2, 3] and not list((tmp_path/"cache").iterdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # said once
+        cached("full", "k", lambda: (rows(), {}), tmp_path)
+
+
+def test_another_content_with_the_same_sum_is_scaled_anew(root):
+    one = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    one[0] = 200
+    other = one.flip(0)
+    for pixels in (one, other): assert at_size(ImageSet(pixels, name="a"), 4).images[:, 0, 0, 0].tolist() == \
+        pixels[:, 0, 0, 0].tolist()
+
+
+# --- folders as people have them
+
+def test_a_class_may_be_named_like_a_split(tmp_path, root):
+    for name in ("bus", "car", "train"): pictures(tmp_path/"vehicles"/name)
+    for name in ("control", "test"): pictures(tmp_path/"trial"/name)
+    with pytest.warns(UserWarning, match="train stands beside bus, car.*class"):
+        assert load(tmp_path/"vehicles").classes == ["bus", "car", "train"]
+    with pytest.warns(UserWarning, match="taken for a class"):
+        assert load(tmp_path/"trial").classes == ["control", "test"]
+    assert not has_split(tmp_path/"trial", "test")
+
+
+def test_splits_by_their_other_names(tmp_path, root):
+    for name, n in (("Training", 3), ("VAL", 2), ("test", 1)): pictures(tmp_path/"a"/name, n)
+    with pytest.warns(UserWarning, match="left out.*VAL"): assert len(load(tmp_path/"a")) == 3
+    with pytest.warns(UserWarning, match="left out.*VAL"): assert len(load(tmp_path/"a", "test")) == 1
+
+
+def test_what_is_left_out_is_said(tmp_path, root):
+    here = pictures(tmp_path/"a")
+    Image.new("RGB", (32, 32)).save(here/"x.jfif", "JPEG")
+    for name in ("a.heic", "b.heic", "noending", "notes.txt"): (here/name).write_bytes(b"x")
+    with pytest.warns(UserWarning, match="2 files .heic; 1 files without an ending") as said:
+        assert len(load(here)) == 5
+    assert ".txt" not in str(said[0].message)
+
+
+def test_runs_inside_the_data_are_left_out_and_no_data(tmp_path, root, monkeypatch):
+    here = pictures(tmp_path/"photos")
+    pictures(here/"_runs"/"r"/"samples")
+    (here/"_runs"/"r"/"config.json").write_text("{}")
+    monkeypatch.chdir(here)
+    with pytest.warns(UserWarning, match="1 folders of runs"): images = load(".")
+    assert len(images) == 4 and images.name == "photos" and images.classes is None
+    for place in ("_runs/r", "_runs/r/samples"):
+        with pytest.raises(InputError, match="folder of a run"): load(f"./{place}")
+    (here/"pictures.zip").write_bytes(b"x")
+    with pytest.raises(InputError, match="unpack archives"): load("pictures.zip")
+
+
+def test_names_that_are_not_utf8(tmp_path, root):
+    place = os.fsencode(tmp_path) + b"/latin1-\xe9"
+    os.mkdir(place)
+    here = Path(os.fsdecode(place))
+    for file in pictures(tmp_path/"plain", 3).iterdir():
+        os.rename(file, place + b"/caf\xe9-" + os.fsencode(file.name))
+    for _ in range(2): assert len(load(here)) == 3
+    write_json(tmp_path/"c.json", {"data": str(here)})
+    assert json.loads((tmp_path/"c.json").read_text(encoding="utf-8"))["data"] == str(here)
+
+
+# --- strangers' files
+
+def test_only_listed_formats_are_opened(tmp_path, root, monkeypatch):
+    here = pictures(tmp_path/"a")
+    (tmp_path/"bin").mkdir()
+    gs = tmp_path/"bin"/"gs"
+    gs.write_text(f"#!/bin/sh\ntouch {tmp_path}/STARTED\n")
+    gs.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path/'bin'}:{os.environ['PATH']}")
+    (here/"photo.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.warns(UserWarning, match="photo.jpg .no picture of a kind"): assert len(load(here)) == 4
+    with pytest.raises(InputError, match="photo.jpg"): from_folder(here)
+    assert not (tmp_path/"STARTED").exists()
+
+
+def test_pictures_are_opened_in_one_place():
+    for file in Path(imagefiles.__file__).parent.rglob("*.py"):
+        opens = file.read_text().count("Image.open(")
+        expected = {"imagefiles.py": 1, "runs.py": 1}.get(file.name, 0)  # runs: a PNG of its own, from its head
+        assert opens == expected, file.name
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    here = pictures(tmp_path/"a")
+    os.mkfifo(here/"a.png")
+    code = f"""import warnings; warnings.simplefilter("ignore")
+from gan_course.data import load_images
+from gan_course.sources import from_folder
+print(len(load_images({str(here)!r}, size=32, root={str(tmp_path/'d')!r}, progress=False)))
+try: from_folder({str(here)!r})
+except ValueError as e: print(e)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("4\n") and "no regular file" in done.stdout
+
+
+def test_pictures_of_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    here = pictures(tmp_path/"a")
+    monkeypatch.setattr(imagefiles, "MOST_PIXELS", 1000)
+    with pytest.raises(InputError, match="32×32, more than 1,000 pixels"), open_picture(here/"000.png"): pass
+
+
+def test_size_is_that_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path/"a.jpg", exif=exif)
+    assert size_of([tmp_path/"a.jpg"]) == "40×20"
+
+
+# --- range, grey, shape
+
+@pytest.mark.parametrize("values, expected", [
+    (np.full((4, 4), 100, np.uint16), 100), (np.full((4, 4), 1600, np.uint16), 100),
+    (np.full((4, 4), 25600, np.uint16), 100), (np.full((4, 4), .5, np.float32), 128),
+    (np.full((4, 4), 100, np.float32), 100), (np.full((4, 4), 25600, np.int32), 100),
+])
+def test_numbers_by_their_own_range(tmp_path, values, expected):
+    Image.fromarray(values).save(tmp_path/"a.tiff")
+    assert read_rgb(tmp_path/"a.tiff").getpixel((0, 0)) == (expected,) * 3
+
+
+@pytest.mark.parametrize("values", [
+    np.full((4, 4), -1, np.float32), np.full((4, 4), np.nan, np.float32), np.full((4, 4), 70000, np.int32)])
+def test_numbers_of_no_known_range_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path/"a.tiff")
+    with pytest.raises(InputError, match="its numbers go from"): read_rgb(tmp_path/"a.tiff")
+
+
+def test_grey_folders_have_one_channel(tmp_path, root):
+    here = pictures(tmp_path/"a", colour=100, mode="L")
+    assert load(here).images.shape == (4, 1, 32, 32) and (load(here).images == 100).all()
+    assert load(here, channels=3).img_channels == 3
+    pictures(here/"more", 1)
+    assert load(here).img_channels == 3
+    assert (load(here, channels=1).images[-1] == 76).all()
+
+
+def test_how_pictures_become_square(tmp_path, root):
+    here = tmp_path/"wide"
+    here.mkdir()
+    image = Image.new("RGB", (96, 32), "black")
+    image.paste("white", (0, 0, 32, 32))
+    for i in range(2): image.save(here/f"{i}.png")
+    with pytest.warns(UserWarning, match="cuts 67% of the pictures away"): assert load(here).images.max() == 0
+    assert load(here, fit="pad").images[0, 0, 16, :9].min() == 255
+    stretched = load(here, fit="stretch").images[0, 0]
+    assert stretched[:, :9].min() == 255 and stretched[:, 13:].max() == 0
+    with pytest.raises(InputError, match="fit"): load(here, fit="cut")
+
+
+def test_nothing_but_images_is_listed(tmp_path):
+    (tmp_path/"notes.txt").write_text("x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list_images(tmp_path) == []
