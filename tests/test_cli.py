@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,11 +40,16 @@ def networks(img_size, img_channels, latent_dim, base_channels, head):
 """
 
 
-def call(*args, cwd):
+def surroundings(cwd, **more):
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # as at a user's
+    return {**buffered, "GAN_COURSE_DATA": str(cwd / "root"), "OMP_NUM_THREADS": "1", **more}
+
+
+def call(*args, cwd, **more):
     """Run the command in a process; what it keeps of data goes to a root of its own."""
-    env = {**os.environ, "GAN_COURSE_DATA": str(cwd / "root"), "OMP_NUM_THREADS": "1"}
     command = [BIN / "gan-course", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=env)
+    return subprocess.run(command, cwd=cwd, capture_output=True, encoding=more.get("PYTHONIOENCODING", "utf-8"),
+                          timeout=300, env=surroundings(cwd, **more))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +85,9 @@ def test_sample_and_runs(here, place):
 
 def test_resume_takes_more_epochs_and_nothing_else(here):
     assert "--lr-g" in here("train", "--resume", "runs/first", "--lr-g", 1)[2]
-    status, printed, _ = here("train", "--resume", "runs/first", "--epochs", 3)
+    status, printed, errors = here("train", "--resume", "runs/first", "--epochs", 3)
     assert status == 0 and "epoch   3" in printed and "epoch   2" not in printed
+    assert "step" not in errors  # no bar where standard error is no terminal
 
 
 def test_a_recipe_brings_settings_that_options_change(here, place):
@@ -229,6 +237,12 @@ BAD = [
     (["evaluate", "toy-birds-dcgan", "--extractor", "small", "--k", "0"], "at least 1"),
     (["explain", "toy-birds-dcgan", "--limit", "0"], "--limit and --rows have to be at least 1"),
     (["export", "toy-birds-dcgan", "--out", "runs"], "is there already"),
+    (["train", "--data", ""], "--data is empty"),
+    (["train", "--out="], "--out is empty"),
+    (["sample", ""], "an argument is empty"),
+    (["train", "--out=~nobody-of-that-name/x"], "no user of that name"),
+    (["evaluate", "toy-birds-dcgan", "--json", "runs"], "--json is runs, a folder"),
+    (["explain", "toy-birds-dcgan", "--out", "dir.png"], "--out is dir.png, a folder"),
 ]
 
 
@@ -239,7 +253,7 @@ def one_line(errors, message):
 
 @pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args) for args, _ in BAD])
 def test_bad_input_gives_one_line_and_status_2(here, place, args, message):
-    (place / "empty").mkdir(exist_ok=True)
+    for name in ("empty", "dir.png"): (place / name).mkdir(exist_ok=True)
     status, _, errors = here(*args)
     assert status == 2 and one_line(errors, message), errors
 
@@ -263,6 +277,159 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     assert call("train", "--resume", "r", "--epochs", epochs + 1, cwd=tmp_path).returncode == 0
 
 
+# ---- a shell, a terminal, a cluster
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
+def test_files_are_written_whatever_standard_output_can_print(place, encoding):
+    name = f"Vögel 鳥 {encoding}"
+    for args in (["sample", "toy-birds-dcgan", "--n", 8, "--out", name],
+                 ["sample", "runs/first", "--out", f"{name}.png"],
+                 ["evaluate", name, name, "--extractor", "small", "--json", f"{name}.json"]):
+        done = call(*args, cwd=place, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert (place / f"{name}.png").exists() and json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_numbers_are_seen_where_their_file_cannot_be_written(here, place, monkeypatch):
+    def full(self, path): raise OSError(28, "No space left on device")
+    monkeypatch.setattr("gan_course.evaluation.Evaluation.to_json", full)
+    few = ("--extractor", "small", "--n-fake", 20, "--n-real", 20)
+    status, printed, errors = here("evaluate", "toy-birds-dcgan", *few, "--json", "full.json")
+    assert status == 2 and "Fréchet distance" in printed and one_line(errors.splitlines()[-1], "No space left")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Windows end in another way")
+@pytest.mark.parametrize("args", [["runs"], ["--help"], ["runs", "--help"]])
+def test_a_closed_pipe_ends_quietly(place, args):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([BIN / "gan-course", *args], cwd=place, env=surroundings(place), stdout=writer,
+                          stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and not done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Windows end in another way")
+def test_a_closed_pipe_ends_no_training(place):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([BIN / "gan-course", "train", *SMALL, "--epochs", "2", "--out", "unread"], cwd=place,
+                          env=surroundings(place), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert len(open_run(place / "unread").history) == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_behind_standard_output_is_said(place):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN / "gan-course", "runs"], cwd=place, env=surroundings(place), stdout=full,
+                              stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and one_line(done.stderr, "No space left"), done.stderr
+
+
+def test_home_is_home_wherever_it_stands(here, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place / "home"))
+    monkeypatch.setenv("USERPROFILE", str(place / "home"))
+    assert here("sample", "toy-birds-dcgan", "--n", 4, "--out=~/a.png")[0] == 0
+    assert here("sample", "toy-birds-dcgan", "--n", 4, "--out", "~/b")[0] == 0
+    assert here("evaluate", "~/b", "~/b", "--extractor", "small", "--json=~/c.json")[0] == 0
+    assert here("export", "toy-birds-dcgan", "--no-onnx", "--out=~/d")[0] == 0
+    assert here("train", *SMALL, "--epochs", 1, "--out=~/runs/e")[0] == 0
+    assert "/runs/e" in here("runs", "~/runs")[1]
+    assert here("train", "--resume=~/runs/e", "--epochs", 2)[0] == 0
+    assert {p.name for p in (place / "home").iterdir()} == {"a.png", "b", "c.json", "d", "runs"}
+    assert not (place / "~").exists()
+
+
+def test_printed_commands_can_be_pasted(here, monkeypatch):
+    from gan_course import training
+
+    def stopped(*args, **more): raise training.Stopped("it's a run", 1)
+    monkeypatch.setattr(training, "train", stopped)
+    status, _, errors = here("train", "--out", "it's a run")
+    command = errors.partition("go on with: ")[2]
+    assert status == 130 and shlex.split(command)[-1] == "it's a run"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_what_is_no_regular_file_is_never_replaced(here, place):
+    os.mkfifo(place / "pipe.png")
+    (place / "target.json").write_text("")
+    (place / "link.json").symlink_to("target.json")
+    small = ("evaluate", "toy-birds-dcgan", "--extractor", "small", "--n-fake", 20, "--n-real", 20, "--json")
+    for args in ([*small, "pipe.png"], ["sample", "toy-birds-dcgan", "--out", "pipe.png"],
+                 ["explain", "toy-birds-dcgan", "--out", "pipe.png"]):
+        status, _, errors = here(*args)
+        assert status == 2 and one_line(errors, "a device or a pipe") and (place / "pipe.png").is_fifo()
+    assert here(*small, "link.json")[0] == 0
+    assert (place / "link.json").is_symlink() and json.loads((place / "target.json").read_text())
+    with open(place / "printed.json", "w") as f:  # as --json /dev/stdout > printed.json has it
+        done = subprocess.run([BIN / "gan-course", *map(str, small), "printed.json"], cwd=place, stdout=f,
+                              stderr=subprocess.PIPE, text=True, env=surroundings(place))
+    assert done.returncode == 2 and one_line(done.stderr, "goes already"), done.stderr
+
+
+def test_evaluate_names_all_files_that_it_cannot_read(here, place):
+    assert here("sample", "toy-birds-dcgan", "--n", 6, "--out", "spoilt")[0] == 0
+    for name in ("00001.png", "00004.png"): (place / "spoilt" / name).write_bytes(b"no picture")
+    status, _, errors = here("evaluate", "spoilt", "toy-birds", "--extractor", "small")
+    assert status == 2 and one_line(errors, "2 files cannot be read") and "00001" in errors and "00004" in errors
+
+
+def test_one_bad_run_does_not_end_the_list(here, place, monkeypatch):
+    for name in ("a", "b"): shutil.copytree(place / "runs/first", place / "mixed" / name)
+    from gan_course import runs
+
+    def only_b(path, opened=runs.open_run):
+        if path.name == "a": raise MemoryError("as a stranger's run may end")
+        return opened(path)
+    monkeypatch.setattr(runs, "open_run", only_b)
+    status, printed, _ = here("runs", "mixed")
+    assert status == 0 and "a stranger's run" in printed and "mixed/b " in printed and "(ready)" in printed
+
+
+@pytest.mark.parametrize("left", [dict(WORLD_SIZE="2"), dict(RANK="1"), dict(LOCAL_RANK="3"), dict(WORLD_SIZE="two"),
+                                  dict(WORLD_SIZE="2", RANK="1"),
+                                  dict(WORLD_SIZE="2", RANK="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="1")], ids=str)
+def test_what_another_job_left_in_the_environment_is_said(here, place, left, monkeypatch):
+    for name, value in left.items(): monkeypatch.setenv(name, value)
+    status, _, errors = here("train", *SMALL, "--epochs", 1, "--out", "left")
+    assert status == 2 and one_line(errors, "env -u ") and not (place / "left").exists(), errors
+    status, _, errors = here("runs", "./missing")
+    assert status == 2 and one_line(errors, "there is no folder"), errors
+    status, printed, _ = here("doctor")
+    assert status == 1 and "to do: " in printed and "env -u " in printed
+
+
+def test_one_process_alone_needs_no_others(place):
+    left = dict(WORLD_SIZE="1", RANK="0", LOCAL_RANK="0")
+    done = call("train", *SMALL, "--epochs", 1, "--out", "alone", cwd=place, **left)
+    assert done.returncode == 0, done.stderr
+
+
+def test_who_waits_for_others_says_so(place):
+    left = dict(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="29521")
+    process = subprocess.Popen([BIN / "gan-course", "train", *SMALL, "--out", "waits"], cwd=place, text=True,
+                               env=surroundings(place, **left), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try: assert "process 0 of 2 waits for the others" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_doctor(here, place, monkeypatch):
+    status, printed, _ = here("doctor")
+    assert status == 0 and printed.endswith("OK\n") and torch.__version__ in printed, printed
+    assert str(place / "root") in printed and re.search(r"cache/ has \d.* in \d+ entries", printed)
+    (place / "no folder").write_text("")
+    monkeypatch.setenv("GAN_COURSE_DATA", str(place / "no folder"))
+    status, printed, _ = here("doctor")
+    assert status == 1 and "to do: nothing can be written in" in printed and "OK" not in printed
+    monkeypatch.setattr("gan_course.storage.data_root", lambda: 1 / 0)
+    assert here("doctor")[0] == 1  # one part that fails does not hide the others
+
+
 HELP = "from gan_course import cli\ntry: cli.main(['{}', '--help'])\nexcept SystemExit: pass"
 NEVER = ["matplotlib", "IPython", "ipywidgets", "tensorboard", "torchvision", "accelerate"]
 SMALL_MODULES = "steps, gan_course.runs, gan_course.data, gan_course.losses, gan_course.dcgan, gan_course.fid"
@@ -271,7 +438,7 @@ SMALL_MODULES = "steps, gan_course.runs, gan_course.data, gan_course.losses, gan
 @pytest.mark.parametrize(("code", "heavy"), [
     ("import gan_course", [*NEVER, "torch"]),
     ("import gan_course.cli", [*NEVER, "torch"]),
-    *((HELP.format(command), [*NEVER, "torch"]) for command in ("sample", "evaluate", "explain", "export", "runs")),
+    *((HELP.format(command), [*NEVER, "torch"]) for command in "sample evaluate explain export runs doctor".split()),
     (f"import gan_course.{SMALL_MODULES}", NEVER),
 ])
 def test_imports_stay_light(code, heavy):

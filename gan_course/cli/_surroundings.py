@@ -1,0 +1,164 @@
+"""What surrounds a command: arguments, a terminal or a pipe, a cluster's environment. Nothing here needs torch."""
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+LAUNCH = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells its processes
+MAY_BE_EMPTY = {"--augment"}
+
+
+def refuse(message: str) -> NoReturn:
+    """An `InputError`; torch comes with it and is not imported before."""
+    from gan_course.core import InputError
+
+    raise InputError(message)
+
+
+# ---- arguments
+
+
+def understood(args: list[str]) -> list[str]:
+    """The arguments with `~` as the home folder, wherever it stands; an `InputError` for one that is empty."""
+    for before, arg in zip(["", *args], args, strict=False):
+        option = before if not arg else arg[:-1] if re.fullmatch(r"--[\w-]+=", arg) else None
+        if option is None or option in MAY_BE_EMPTY: continue
+        refuse(f"{option if option.startswith('--') else 'an argument'} is empty: "
+               "give a value or leave it out; was a variable of the shell not set?")
+    return [at_home(arg) for arg in args]
+
+
+def at_home(arg: str) -> str:
+    """~/x and --option=~/x with the folder that `~` means; shells do the first alone."""
+    found = re.fullmatch(r"(--[\w-]+=)?(~.*)", arg, re.DOTALL)
+    if not found: return arg
+    path = os.path.expanduser(found[2])
+    if path.startswith("~"): refuse(f"{path}: there is no user of that name; write ./{path} if it is a name here")
+    return (found[1] or "") + path
+
+
+def as_weights(text: str | None) -> str | int | None:
+    """An epoch as a number; "best", "last" and None as they are."""
+    return int(text) if text and text.isdecimal() else text
+
+
+def file_to_write(path: Path, option: str = "--out") -> Path:
+    """The file that is meant, seen before anything is computed: a link is followed, a device or a pipe is refused."""
+    try: known = os.stat(path)  # what /dev/stdout leads to has no path of its own: asked before links are followed
+    except FileNotFoundError: known = None
+    if known:
+        what = "a folder" if stat.S_ISDIR(known.st_mode) else "a device or a pipe"
+        if not stat.S_ISREG(known.st_mode): refuse(f"{option} is {path}, {what}: give the name of a file")
+        for number in (1, 2):
+            try: printed = os.path.samestat(known, os.fstat(number))
+            except OSError: continue  # closed
+            if printed: refuse(f"{option} is {path}, where what is printed goes already: give another file")
+    real = Path(os.path.realpath(path))
+    real.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(real.parent, os.W_OK):
+        refuse(f"{option} is {path}, but nothing can be written in {real.parent}: choose another place")
+    return real
+
+
+# ---- what is printed
+
+
+def plain(text: str) -> str:
+    """One line without control characters: names in a stranger's run may hold what moves a terminal's cursor."""
+    return plain_columns(" ".join(str(text).split()))
+
+
+def plain_columns(text: str) -> str:
+    """`plain`, with the spaces kept."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def say(text) -> None:
+    """Print lines for people."""
+    print("\n".join(map(plain_columns, str(text).split("\n"))))
+
+
+def fail(message: str, everywhere: bool = True) -> None:
+    """Say what is wrong in one line and end with status 2; in a training of several processes one of them says it."""
+    if everywhere or is_first() or leftovers(): print(f"gan-course: {plain(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def print_anything() -> None:
+    """What an encoding (cp1252, ascii …) does not know is printed as "?" and not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def discard_output() -> None:
+    """From now on nothing is printed: whoever read it is gone, or its disk is full."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        number, nowhere = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def flush() -> None:
+    """What is printed arrives now: an error of standard output is met here and not when Python ends."""
+    if sys.stdout is not None: sys.stdout.flush()
+
+
+def bars() -> bool:
+    """Whether bars are shown: a file or a pipe keeps every state of them."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def silence():
+    """Nothing of what is printed is seen."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
+# ---- processes
+
+
+def launched() -> bool:
+    """Whether torchrun, accelerate or notebook_launcher started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or multiprocessing.parent_process() is not None
+
+
+def whole(name: str, otherwise: int) -> int:
+    """A whole number of the environment, -1 where it is none."""
+    text = os.environ.get(name, str(otherwise)).strip()
+    return int(text) if text.isascii() and text.isdecimal() else -1
+
+
+def is_first() -> bool:
+    """False in the second and further processes of a training: what one has said the others need not say again."""
+    return whole("WORLD_SIZE", 1) < 2 or whole("RANK", 0) == 0
+
+
+def leftovers() -> str:
+    """What speaks of several processes in the environment although nothing launched them, and what to do; or ""."""
+    found = [name for name in LAUNCH if name in os.environ]
+    size, rank, local = whole("WORLD_SIZE", 1), whole("RANK", 0), whole("LOCAL_RANK", 0)
+    if launched() or not found or (size == 1 and rank == 0 and local == 0): return ""
+    there = ", ".join(f"{name}={os.environ[name]}" for name in found)
+    clean = f"for one process unset them (env {' '.join(f'-u {name}' for name in found)} gan-course …)"
+    if size > 1 and 0 <= rank < size and local >= 0 and set(found) >= {"MASTER_ADDR", "MASTER_PORT", "RANK"}:
+        return f"process {rank} of {size} waits for the others, because of {there} in the environment; {clean}"
+    return (f"the environment speaks of several processes ({there}), but nothing launched them: {clean}, "
+            "for several begin with torchrun -m gan_course")
+
+
+def check_launch() -> None:
+    """Say what another job left in the environment: a training would fail, or wait a day, without a word."""
+    text = leftovers()
+    if " waits for " in text: print(f"gan-course: {plain(text)}", file=sys.stderr, flush=True)
+    elif text: refuse(text)
+    if not launched() and whole("WORLD_SIZE", 1) == 1:  # one process: nothing for accelerate to read
+        for name in ("RANK", "LOCAL_RANK"): os.environ.pop(name, None)
