@@ -51,7 +51,7 @@ _NAMES = {
     "widgets": "EpochBrowser LatentExplorer",
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
-_MODULES = ("features", "imagefiles", "latent", "locks", "networks", "probing", "processes", "sagan", "scenes",
+_MODULES = ("features", "guards", "imagefiles", "latent", "locks", "networks", "probing", "processes", "sagan", "scenes",
             "session", "sources", "storage", "studies", "toy", "toybirds", *_NAMES)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .guards import InputError, guard
+
 __all__ = [
     "InputError", "choose", "to_float", "to_uint8", "seeded", "ImageSet",
     "image_grid", "cut_grid", "new_figure", "show_images",
@@ -14,10 +16,6 @@ __all__ = [
 
 
 # --- messages that help
-
-class InputError(ValueError):
-    "Something given by the user cannot be used; the message says what was given, what is wanted and what to do."
-
 
 def choose(
     name:str, # what was asked for
@@ -196,4 +194,4 @@ def show_images(
     return fig
 
 
-# --- nothing half-written
+guard(__name__)

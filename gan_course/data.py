@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .core import ImageSet, InputError, choose
+from .guards import guard
 from gan_course.imagefiles import (
     centre_square,
     check_counts,
@@ -331,3 +332,6 @@ def augment(
         change, numbers = AUGMENTATIONS[choose(name, AUGMENTATIONS, "augmentation")]
         x = change(x, u[:, numbers])
     return x
+
+# %% ../nbs/04_images.ipynb #9a4d9493
+guard(__name__)

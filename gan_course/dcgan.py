@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError, choose, seeded
+from .guards import guard
 
 # %% ../nbs/05_dcgan.ipynb #1a8c2947
 SIZES = (32, 64, 128)  # what these networks can make: 4·2^k
@@ -176,3 +177,6 @@ def build_model(
         pair = build(img_size, img_channels, latent_dim, base_channels, head)
     G, D = (net if getattr(net, "own_init", False) else init_weights(net, generator) for net in pair)
     return G, D
+
+# %% ../nbs/05_dcgan.ipynb #9a4d7667
+guard(__name__)

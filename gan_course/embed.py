@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .core import InputError, image_grid, seeded
+from .guards import guard
 from .latent import slerp, walk
 from .scenes import EpochScene, LatentScene, to_pil
 from .steps import evenly, generate
@@ -148,3 +149,6 @@ def epoch_browser_html(
     cursors = [[_panel_x(e, last)] * panels for e in epochs]
     captions = [f"epoch {e}" for e in epochs]
     return frames_html(frames, captions, "epoch", len(epochs) - 1, ms=500, below=below, cursors=cursors)
+
+
+guard(__name__)

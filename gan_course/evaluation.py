@@ -24,6 +24,7 @@ from .core import ImageSet, InputError
 from .data import load_images
 from .features import check_images, get_extractor, to_channels
 from .fid import FeatureStats, frechet_from_stats, kid, prdc
+from .guards import guard
 from .runs import Run
 from .session import undisturbed
 from .sources import GivenMoments, Source, from_generator, from_images, opened, source_of
@@ -316,3 +317,6 @@ def history_table(
     "The table of the CIFAR-10 report: FID, and the accuracy of D on real, held-out real and fake images."
     columns = ("epoch", "fid", "d_acc_real", "d_acc_real_test", "d_acc_fake")
     return [{k: row[k] for k in columns} for row in run.history if row["fid"] is not None]
+
+# %% ../nbs/35_evaluation.ipynb #9a4d4547
+guard(__name__)

@@ -17,6 +17,7 @@ import gan_course
 
 from .core import InputError, seeded
 from .dcgan import Generator
+from .guards import guard
 from .networks import latent_dim_of
 from .runs import Run, open_run
 from .sagan import SelfAttention2d, SNGenerator
@@ -191,3 +192,6 @@ def export_run(
         with atomic_write(out/"generator.safetensors") as part: save_file(tensors, part, {"about": about})
         if onnx: write_onnx(network, z, out/"generator.onnx")
     return out
+
+
+guard(__name__)

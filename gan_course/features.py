@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .core import InputError, choose, seeded, to_float, to_uint8
+from .guards import guard
 from .session import undisturbed
 from .toybirds import draw_birds, toy_scene
 
@@ -230,3 +231,6 @@ def extract_features(
     images, extractor = check_images(images), get_extractor(extractor)
     parts = tqdm(images.split(batch_size), desc=f"features ({extractor.name})", disable=not progress)
     return torch.cat([extractor(part) for part in parts]) if len(images) else torch.zeros(0, extractor.dim)
+
+# %% ../nbs/34_features.ipynb #9a4d1005
+guard(__name__)

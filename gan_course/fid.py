@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .core import InputError, seeded
+from .guards import guard
 from .storage import atomic_write
 
 # %% ../nbs/07_fid.ipynb #c44d9afb
@@ -360,3 +361,6 @@ def prdc(
         covered += in_ball.any(1).sum().item()
     return dict(precision=inside.double().mean().item(), recall=recalled / len(real),
                 density=density / (k * len(fake)), coverage=covered / len(real))
+
+# %% ../nbs/07_fid.ipynb #9a4d9551
+guard(__name__)

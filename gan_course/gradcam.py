@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import ImageSet, InputError, choose, new_figure, seeded, to_uint8
+from .guards import guard
 from .data import has_split, load_images
 from gan_course.probing import (
     as_input,
@@ -483,3 +484,6 @@ def _held_out(run, limit):
 def _generated(run, limit, why=""):
     "The samples of a run as an `ImageSet`."
     return ImageSet(run.samples()[:limit], name=f"generated images of {run.path.name}{why}", split="")
+
+# %% ../nbs/10_gradcam.ipynb #9a4d9904
+guard(__name__)

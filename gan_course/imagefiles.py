@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .core import ImageSet, InputError
+from .guards import guard
 from .storage import cache_key, cached, open_regular, stamps
 
 # %% ../nbs/32_files.ipynb #5fa10c01
@@ -422,3 +423,6 @@ def read_table(
     try: return {int(number): [kind(w) for w in rest] for number, *rest in lines}
     except ValueError as e:
         raise InputError(f"CUB-200-2011: {file} is not a table of numbers and values ({e})") from e
+
+# %% ../nbs/32_files.ipynb #9a4d4658
+guard(__name__)

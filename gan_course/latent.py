@@ -17,6 +17,7 @@ from torch import Tensor
 from .core import InputError
 from .features import check_images, extract_features, get_extractor
 from .fid import distances
+from .guards import guard
 
 # %% ../nbs/11_latent.ipynb #ce51a1d4
 def lerp(
@@ -148,3 +149,6 @@ def nearest_real(
         distance, index = torch.minimum(plain, mirror).topk(k, largest=False)
         parts.append((index, distance, (mirror < plain).gather(1, index)))
     return Nearest(*map(torch.cat, zip(*parts, strict=True)))
+
+# %% ../nbs/11_latent.ipynb #9a4d1427
+guard(__name__)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .core import InputError
+from .guards import guard
 from .storage import writing
 
 __all__ = ["LOCK", "LARGEST", "locked", "unused", "take_folder", "check_sizes"]
@@ -138,3 +139,6 @@ def check_sizes(
         if not file.is_file(): continue
         with open(file, "rb") as f: head = f.read(8)
         if len(head) == 8: check(f"the header of {file}", struct.unpack("<Q", head)[0], LARGEST["header"])
+
+
+guard(__name__)

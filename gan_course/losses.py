@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .core import InputError, choose, new_figure
+from .guards import guard
 
 # %% ../nbs/01_game.ipynb #fff4afeb
 def bce_d(
@@ -221,3 +222,6 @@ def get_loss(
 ) -> Loss: # the loss of that name
     "A loss by its name; an unknown name is an `InputError` that names the nearest one."
     return LOSSES[choose(name, LOSSES, "loss")]
+
+# %% ../nbs/01_game.ipynb #9a4d7249
+guard(__name__)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .core import InputError
 from .dcgan import MODELS, build_model, register_model
+from .guards import guard
 
 __all__ = ["latent_dim_of", "copy_network", "check_networks", "name_of_networks", "register_named", "is_own",
            "build_networks"]
@@ -158,3 +159,6 @@ def build_networks(
     except Exception as e:
         raise InputError(f"the networks of '{model}' cannot be made: {_first_line(e)}") from e
     return G, D
+
+
+guard(__name__)

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from .core import InputError, to_float
 from .features import to_channels
+from .guards import guard
 from .session import undisturbed
 
 __all__ = ["grey_input", "has_extent", "as_input", "output_of", "one_logit", "is_saturated", "note_saturated",
@@ -143,3 +144,6 @@ def explaining() -> Iterator[None]:
                       "tanh, at whose ends no gradient passes, so that maps turn black or to noise; explain the tensor "
                       "that goes into it, the logit: let the network return that, e.g. with nn.Identity() in place of "
                       "nn.Sigmoid()", stacklevel=4)
+
+
+guard(__name__)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError
+from .guards import guard
 
 __all__ = ["world_size", "processes", "average_over_processes", "stop_all", "on_main_process", "main_process_first",
            "share", "check_shares", "backward"]
@@ -141,3 +142,6 @@ def backward(
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         average_over_processes(gradients, lambda flat: accelerator.reduce(flat, "mean"))
     return backward_and_average
+
+
+guard(__name__)

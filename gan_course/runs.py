@@ -28,6 +28,7 @@ from torch import Tensor, nn
 import gan_course
 from .core import ImageSet, InputError, choose, cut_grid, image_grid
 from .data import load_images
+from .guards import guard
 from .locks import check_sizes, unused
 from .networks import build_networks, check_networks, copy_network, is_own
 from .processes import world_size
@@ -495,3 +496,6 @@ def _pack_weights(run, dest):
         kept = {k: v for k, v in read_tensors(file).items() if k.startswith(parts)}
         kept = {k: v.half() if v.is_floating_point() else v for k, v in kept.items()}
         with atomic_write(dest/"checkpoints"/file.name) as part: save_file(kept, part, {"epoch": str(epoch)})
+
+# %% ../nbs/30_runs.ipynb #9a4d5679
+guard(__name__)

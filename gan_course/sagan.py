@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from .core import InputError, new_figure, to_uint8
 from .dcgan import SIZES, dcgan, init_weights
+from .guards import guard
 
 # %% ../nbs/08_sagan.ipynb #d650e32b
 _Layer = TypeVar("_Layer", bound=nn.Conv2d|nn.ConvTranspose2d|nn.Linear)
@@ -284,3 +285,6 @@ def plot_attention(
             for place in (first, ax): place.plot(right, down, "o", c=f"C{i}", mec="white", ms=6)
     for ax in axes.flat: ax.axis("off")
     return fig
+
+# %% ../nbs/08_sagan.ipynb #9a4d5108
+guard(__name__)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .core import InputError, image_grid, seeded
+from .guards import guard
 from .latent import latent_grid, lerp, on_plane, slerp, truncate, walk
 from .runs import Run, open_run
 from .steps import evenly, generate, plot_curves
@@ -248,3 +249,6 @@ class EpochScene:
         plot = self.recordings[i].plot()
         there = plot.epoch_at(x) if plot else self.epochs[-1]
         return min(self.epochs, key=lambda e: abs(e - there))
+
+# %% ../nbs/12_widgets.ipynb #9a4d8397
+guard(__name__)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .core import seeded
+from .guards import guard
 
 __all__ = ["undisturbed", "draw_latents"]
 
@@ -48,3 +49,6 @@ def draw_latents(
     shape = (shape,) if isinstance(shape, int) else shape
     some = torch.randn(-(-n // 16) * 16, *shape, generator=seeded(*seed), dtype=torch.float32, device="cpu")
     return some[:n].clone() if len(some) > n else some
+
+
+guard(__name__)

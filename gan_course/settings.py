@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from .core import ImageSet, InputError, choose, seeded
 from .data import AUGMENTATIONS
 from .dcgan import MODEL_DEFAULTS, MODELS
+from .guards import guard
 from .losses import get_loss
 from .networks import latent_dim_of, name_of_networks
 
@@ -218,3 +219,6 @@ def unlike(
     if wanted.precision == "auto": other.discard("precision")
     if wanted.data is None: other.discard("data")  # images given: older runs wrote down a name all the same
     return [k for k in dataclasses.asdict(wanted) if k in other]
+
+# %% ../nbs/37_settings.ipynb #9a4d8024
+guard(__name__)

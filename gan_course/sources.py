@@ -29,6 +29,7 @@ from .core import ImageSet, InputError, choose, seeded
 from .data import NAMES, is_folder, load_images
 from .features import check_images
 from .fid import FeatureStats, frechet_distance, warn_of_few
+from .guards import guard
 from .imagefiles import list_images, open_picture, read_rgb
 from .runs import Run, open_run, ready_folder
 from .session import draw_latents
@@ -451,3 +452,6 @@ def limited(
     if n is None or (source.n is not None and source.n <= n): return source
     def batches(batch_size): return first_of(source.batches(batch_size), n, batch_size)
     return replace(source, n=n, batches=batches, key=None)
+
+# %% ../nbs/36_sources.ipynb #9a4d8014
+guard(__name__)

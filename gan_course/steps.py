@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import image_grid, new_figure, show_images, to_float, to_uint8
+from .guards import guard
 from .losses import Loss
 from .session import undisturbed
 
@@ -225,3 +226,6 @@ def plot_grids(
     for ax, epoch in zip(axes[0], epochs, strict=True):
         _show_grid(ax, run.samples(epoch)[:n], 8, f"epoch {epoch}")
     return fig
+
+# %% ../nbs/06_training.ipynb #9a4d3982
+guard(__name__)

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .core import InputError
+from .guards import guard
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
            "cache_key", "write_rows", "open_rows", "cached", "open_regular", "stamps", "half_weights", "float_weights"]
@@ -313,3 +314,6 @@ def float_weights(
 ) -> dict[str, Tensor]:  # the same names; floats as float32, whole numbers as they are
     "Weights as networks compute with them: the way back from `half_weights`, without what was rounded off."
     return {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+
+
+guard(__name__, {"epoch_in.unknown": "any"})

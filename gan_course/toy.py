@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError, choose, new_figure, seeded
+from .guards import guard
 from .losses import get_loss, gradient_penalty, r1_penalty
 
 # %% ../nbs/02_toy.ipynb #faae7614
@@ -290,3 +291,6 @@ CLINIC = {  # name → (settings of the sick game, what the cure changes)
     "D too weak": (dict(lr_d=1e-5), dict(lr_d=5e-3)),
     "collapse": (dict(d_steps=5, lr_d=1e-2), dict(r1=.1)),
 }
+
+# %% ../nbs/02_toy.ipynb #9a4d7198
+guard(__name__)

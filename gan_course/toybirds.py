@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .core import ImageSet, InputError, seeded, to_float
+from .guards import guard
 from .storage import atomic_write, float_weights, half_weights
 
 # %% ../nbs/33_toybirds.ipynb #a58e9dd8
@@ -352,3 +353,6 @@ def obeys_rule(
     "Whether there is a toy bird, drawn or generated, and its tail has the colour of its head."
     _, head, tail, bird = read_birds(images)
     return (head == tail) & bird
+
+# %% ../nbs/33_toybirds.ipynb #9a4d6326
+guard(__name__)

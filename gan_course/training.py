@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .core import ImageSet, InputError, seeded
+from .guards import guard
 from .data import augment, has_split, load_images
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty, r2_penalty
 from .networks import build_networks, check_networks, copy_network, is_own
@@ -487,3 +488,6 @@ def train_or_open(
         settings = ", ".join(changed)
         raise InputError(f"{path} was made with another {settings}: choose another place, or remove it")
     return run if len(run.history) >= wanted.epochs else resume(run, wanted.epochs, **how)
+
+# %% ../nbs/31_training.ipynb #9a4d5320
+guard(__name__)

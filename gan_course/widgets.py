@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .core import InputError, image_grid
+from .guards import guard
 from .latent import RealIndex, nearest_real
 from .scenes import EpochScene, LatentScene, LatentState, free_name, png, save_gif
 
@@ -316,3 +317,6 @@ class EpochBrowser(_View):
             if all(r.epochs[-1] >= r.run.config.epochs for r in self.scene.recordings):
                 self.follow.value = False
             await asyncio.sleep(self.every)
+
+
+guard(__name__)

@@ -1,0 +1,189 @@
+"""What public functions take: kinds by their annotations, shapes and ranges said once a module, refused in one line."""
+import collections.abc
+import functools
+import inspect
+import math
+import numbers
+import os
+import re
+import sys
+import types
+import typing
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["InputError", "guard"]
+
+KINDS = {"float": "floating_point", "uint8": "uint8", "int": "int64", "bool": "bool"}  # of the values of a tensor
+RANGE = re.compile(r"(-?[\d_.e]+)?\.\.(-?[\d_.e]+)?")
+SCALARS = {int: numbers.Integral, float: numbers.Real}
+MARK = "_guarded"
+
+
+class InputError(ValueError):
+    "Something given by the user cannot be used; the message says what was given, what is wanted and what to do."
+
+
+def guard(
+    module: str,  # `__name__`, in the last line of a module
+    known: dict[str, str] | None = None,  # parameter, or "function.parameter" → what it may be, as described below
+) -> None:
+    """Check what is given to the public functions, classes and methods of a module; wrong input is an `InputError`.
+
+    What is checked: the kind, by the annotation; that numbers are finite; that tensors are not empty; and what `known`
+    says. `"N C H W float finite"`: a tensor or array of four dimensions, the same letter being the same size
+    everywhere in a call, with floating-point values without NaN and infinities. A whole number stands for itself, `…`
+    for any dimensions, `empty` allows sizes of 0. `"1..10"`: a number from 1 to 10; either end may be missing.
+    `"any"`: not even that a number is finite. A method is `"Class.method.parameter"`. In a notebook nothing happens:
+    there a function stands as it is written.
+    """
+    names = getattr(sys.modules[module], "__all__", ())
+    known, home = known or {}, sys.modules[module].__dict__
+    used: set[str] = set()
+    for name in names:
+        thing = home[name]
+        if getattr(thing, "__module__", None) != module or hasattr(thing, MARK): continue
+        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used)
+        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used)
+    unknown = set(known) - used
+    if names and unknown: raise TypeError(f"guard of {module}: no function has {sorted(unknown)}")
+
+
+def _guard_class(cls: type, known: dict, used: set) -> None:
+    for name, thing in list(vars(cls).items()):
+        if (name.startswith("_") and name != "__init__") or name == "forward": continue
+        kind = type(thing) if isinstance(thing, classmethod | staticmethod) else None
+        function = thing.__func__ if kind else thing
+        if not inspect.isfunction(function) or hasattr(function, MARK): continue
+        label = cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"
+        checked = _guarded(function, label, known, used)
+        setattr(cls, name, kind(checked) if kind else checked)
+
+
+def _guarded(function, label: str, known: dict, used: set):
+    signature = inspect.signature(function)
+    rules = {}
+    for name in signature.parameters:
+        for key in (f"{label}.{name}", name):
+            if key in known:
+                rules.setdefault(name, known[key])
+                used.add(key)
+
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        given = signature.bind(*args, **kwargs).arguments  # a TypeError in Python's own words, if they do not fit
+        _check(label, function, signature, given, rules)
+        return function(*args, **kwargs)
+    setattr(checked, MARK, True)
+    return checked
+
+
+@functools.cache
+def _hints(function) -> dict:
+    "The annotations of a function; those that cannot be resolved are not checked."
+    home = function.__globals__
+    hints = {}
+    for name, hint in function.__annotations__.items():
+        try: hints[name] = eval(hint, home) if isinstance(hint, str) else hint  # noqa: S307  our own source
+        except NameError: continue
+    return hints
+
+
+def _check(label: str, function, signature: inspect.Signature, given: dict, rules: dict) -> None:
+    hints, sizes = _hints(function), {}
+    for name, value in given.items():
+        if name == "self": continue
+        kind, hint = signature.parameters[name].kind, hints.get(name, Any)
+        several = {inspect.Parameter.VAR_POSITIONAL: lambda v: v, inspect.Parameter.VAR_KEYWORD: dict.values}.get(kind)
+        for one in several(value) if several else [value]:
+            if not _fits(one, hint): raise InputError(f"{label}: {name} has to be {_word(hint)}, not {shown(one)}")
+            _check_value(f"{label}: {name}", one, rules.get(name, ""), sizes)
+
+
+def _fits(value, hint) -> bool:
+    "Whether a value is of a kind; what an annotation says of the inside of a container is checked for a few items."
+    if hint is None: return value is None
+    if hint is Any: return True
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType): return any(_fits(value, part) for part in parts)
+    if origin is typing.Literal: return value in parts
+    if origin is typing.Annotated: return _fits(value, parts[0])
+    kind = origin or hint
+    if not isinstance(kind, type): return True  # a type variable
+    if kind in SCALARS: return isinstance(value, SCALARS[kind]) and not isinstance(value, bool | np.bool_)
+    if not isinstance(value, kind): return False
+    if isinstance(value, str) and kind is not str: return False  # a sequence of its letters is not meant
+    if kind in (list, tuple, collections.abc.Sequence) and parts:
+        if kind is tuple and parts[-1] is not Ellipsis:
+            return len(value) == len(parts) and all(map(_fits, value, parts))
+        return all(_fits(item, parts[0]) for item in value[:20])
+    return True
+
+
+def _word(hint) -> str:
+    "An annotation for readers."
+    if hint is None or hint is type(None): return "None"
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType): return " or ".join(map(_word, parts))
+    kind = origin or hint
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", Tensor: "a tensor"}
+    if kind in (list, tuple) and parts and parts[0] is not Ellipsis: return f"a {kind.__name__} ({_word(parts[0])} …)"
+    return words.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def shown(value) -> str:
+    "What was given, in a few words on one line."
+    if isinstance(value, Tensor | np.ndarray):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)} and {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, str | numbers.Number | None | os.PathLike):
+        try: text = ascii(value)
+        except ValueError: text = "a number of very many digits"
+        return text if len(text) < 60 else f"{text[:56]}…"
+    return f"of type {type(value).__name__}"
+
+
+def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
+    if rule == "any" or value is None: return
+    if isinstance(value, Tensor | np.ndarray): return _check_tensor(what, value, rule, sizes)
+    limits = RANGE.fullmatch(rule) if rule else None
+    if rule and not limits and not isinstance(value, list | tuple | dict): # a shape was wanted
+        raise InputError(f"{what} has to be a tensor of {rule}, not {shown(value)}")
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_): return
+    number: Any = value
+    try: finite = math.isfinite(number)
+    except OverflowError: finite = False
+    if not finite: raise InputError(f"{what} has to be a finite number, not {shown(value)}")
+    if limits is None: return
+    least, most = (float(x) if x else None for x in limits.groups())
+    if (least is not None and number < least) or (most is not None and number > most):
+        ends = [f"{word} {end:,.15g}" for word, end in (("at least", least), ("at most", most)) if end is not None]
+        raise InputError(f"{what} has to be {' and '.join(ends)}, not {shown(value)}")
+
+
+def _check_tensor(what: str, x, rule: str, sizes: dict) -> None:
+    words = rule.split() if rule and not RANGE.fullmatch(rule) else ["…"]
+    flags = [w for w in words if w in KINDS or w in ("finite", "empty")]
+    wanted, shape = [w for w in words if w not in flags], tuple(x.shape)
+    pattern, gap = list(wanted), len(shape) - len(wanted) + 1
+    if "…" in pattern and gap >= 0:
+        at = pattern.index("…")
+        pattern[at:at + 1] = [""] * gap
+    fits = len(pattern) == len(shape)
+    for word, size in zip(pattern, shape, strict=False):
+        if word: fits &= size == (int(word) if word.isdigit() else sizes.setdefault(word, size))
+    if not fits:
+        known = [f"{w} = {sizes[w]}" for w in wanted if w in sizes and len(pattern) == len(shape)]
+        where = f" with {', '.join(known)}" if known else ""
+        raise InputError(f"{what} has to be of shape ({', '.join(wanted)}){where}, not {shown(x)}")
+    if 0 in shape and "empty" not in flags: raise InputError(f"{what} is empty: {shown(x)}")
+    dtype = str(x.dtype).removeprefix("torch.")
+    for flag in flags:
+        if flag == "float": right = "float" in dtype
+        elif flag in KINDS: right = dtype == KINDS[flag]
+        else: continue
+        if not right: raise InputError(f"{what} has to hold {KINDS[flag].replace('_', ' ')} values, not {shown(x)}")
+    if "finite" in flags and not bool(torch.as_tensor(x).isfinite().all()):
+        raise InputError(f"{what} holds NaN or infinities: {shown(x)}")
