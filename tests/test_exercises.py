@@ -167,5 +167,6 @@ def test_the_stated_minutes_are_measured(lesson):
     assert exercises == sum(e.minutes for e in lesson.exercises)
     assert abs(whole - exercises - reading_minutes(path)) <= 5 and whole <= 90
     for page in ("README.md", "index.qmd"):
-        row = next(r for r in (ROOT / page).read_text(encoding="utf-8").splitlines() if r.startswith(f"| {lesson.number} |"))
+        rows = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        row = next(r for r in rows if r.startswith(f"| {lesson.number} |"))
         assert row.rstrip().endswith(f"| {whole} |"), f"{page}: {row}"
