@@ -115,7 +115,7 @@ def _fits(value, hint) -> bool:
     if not isinstance(kind, type): return True  # a type variable
     if kind in SCALARS: return isinstance(value, SCALARS[kind]) and not isinstance(value, bool | np.bool_)
     if not isinstance(value, kind): return False
-    if isinstance(value, str) and kind is not str: return False  # a sequence of its letters is not meant
+    if isinstance(value, str) and kind not in (str, object): return False  # a sequence of its letters is not meant
     if kind in (list, tuple, collections.abc.Sequence) and parts:
         if kind is tuple and parts[-1] is not Ellipsis:
             return len(value) == len(parts) and all(map(_fits, value, parts))
