@@ -132,9 +132,11 @@ def _check(label: str, function, signature: inspect.Signature, given: dict, rule
     hints, sizes = _hints(function), {}
     for name, value in given.items():
         if name == "self": continue
-        kind, hint = signature.parameters[name].kind, hints.get(name, Any)
+        parameter, hint = signature.parameters[name], hints.get(name, Any)
+        kind = parameter.kind
         several = {inspect.Parameter.VAR_POSITIONAL: lambda v: v, inspect.Parameter.VAR_KEYWORD: dict.values}.get(kind)
         for one in several(value) if several else [value]:
+            if one is None and parameter.default is None: continue
             if not _fits(one, hint): raise InputError(f"{label}: {name} has to be {_word(hint)}, not {shown(one)}")
             _check_value(f"{label}: {name}", one, rules.get(name, ""), sizes)
 
@@ -183,7 +185,7 @@ def shown(value) -> str:
 
 
 def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
-    if rule == "any" or value is None: return
+    if rule == "any" or (value is None and not rule.startswith("with ")): return
     if rule == "device" or rule.startswith("with "): return _check_use(what, value, rule)
     if isinstance(value, Tensor | np.ndarray): return _check_tensor(what, value, rule, sizes)
     if isinstance(value, list | tuple | dict):

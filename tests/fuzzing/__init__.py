@@ -139,8 +139,7 @@ def judged(outcome: Outcome, work: Callable[[], object]) -> None:
         try: message = str(error)
         except ValueError: message = "an error that cannot be printed"
         outcome.where = in_package(error)
-        if isinstance(error, MemoryError) or "can't allocate memory" in message: outcome.kind = "memory"
-        elif not right: outcome.kind = "other"
+        if not right: outcome.kind = "memory" if "can't allocate memory" in f"{error!r}" else "other"
         elif not readable(message): outcome.kind = "message"
         else: outcome.kind = "InputError" if isinstance(error, InputError) else "TypeError"
         outcome.told = f"{'' if right and outcome.kind != 'message' else type(error).__name__ + ': '}{ascii(message)[:500]}"

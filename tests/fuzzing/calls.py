@@ -90,7 +90,7 @@ GAME: dict[str, Callable[[Things], dict]] = {
     "toy.play": lambda t: dict(config=toy.ToyConfig(steps=2, batch_size=4, hidden=4), every=1, n=8),
     "toy.plot_game": lambda t: dict(snapshots=t.game, arrows=3, scale=.1),
     "toy.plot_chart": lambda t: dict(games=(t.game,), names=["one"]),
-    "steps.d_step": lambda t: step(t) | dict(opt_d=t.adam(t.D), penalty=lambda a, b: (a - b).mean()),
+    "steps.d_step": lambda t: step(t) | dict(opt_d=t.adam(t.D), penalty=lambda a, b: a.mean()),
     "steps.g_step": lambda t: step(t) | dict(opt_g=t.adam(t.G), fake=t.G(t.z)),
     "steps.frozen": lambda t: dict(D=t.D),
     "steps.ema_update": lambda t: dict(ema=t.G, G=dcgan.Generator(32, 3, 4, 2), decay=.9),

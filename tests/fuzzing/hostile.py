@@ -65,7 +65,6 @@ PATHS: dict[str, Callable[[Things], Any]] = {
     "a long name": lambda t: t.place/("n" * 300),
     "a NUL in a name": lambda t: Path("a\0b"),
     "not UTF-8": lambda t: Path(os.fsdecode(b"\xff\xfe")),
-    "/": lambda t: Path("/"),
     "a name below a file": lambda t: t.table/"x",
     "~nobody-of-this-name": lambda t: "~nobody-of-this-name/x",
 }
@@ -80,7 +79,7 @@ THINGS: dict[str, Callable[[Things], Any]] = {
     "'a:b'": lambda t: "a:b", "'../../x'": lambda t: "../../x", "'{0}'": lambda t: "{0}",
     "[]": lambda t: [], "{}": lambda t: {}, "()": lambda t: (), "[None]": lambda t: [None], "{1: 2}": lambda t: {1: 2},
     "[nan]": lambda t: [math.nan], "a nested list": lambda t: [[1, [2]], 3], "object()": lambda t: object(),
-    "a set": lambda t: {1, 2}, "a lambda": lambda t: lambda *args, **kwargs: None, "a class": lambda t: int,
+    "a set": lambda t: {1, 2}, "a lambda": lambda t: lambda *args, **kwargs: None, "a class": lambda t: nn.ReLU,
     "a raising function": lambda t: raising, "range(3)": lambda t: range(3), "slice": lambda t: slice(0, 10**9, -1),
     "a generator of numbers": lambda t: (i for i in range(3)), "an array of text": lambda t: np.array(["a", "b"]),
     "an array of objects": lambda t: np.array([object(), None]), "an array of numbers": lambda t: np.arange(4.),
@@ -184,7 +183,8 @@ def near(valid: Any, t: Things, chance: random.Random) -> Made | None:
     if dataclasses.is_dataclass(valid) and not isinstance(valid, type):
         field = chance.choice(dataclasses.fields(valid)).name
         inner = near(getattr(valid, field), t, chance) or ("None", None)
-        object.__setattr__(valid, field, inner[1])
+        if type(valid).__dataclass_params__.frozen: valid = dataclasses.replace(valid, **{field: inner[1]})
+        else: setattr(valid, field, inner[1])
         return f"the right one with .{field}={inner[0]}", valid
     return None
 
