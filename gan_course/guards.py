@@ -237,11 +237,10 @@ def _check_tensor(what: str, x, rule: str, sizes: dict) -> None:
     if "…" in pattern and gap >= 0:
         at = pattern.index("…")
         pattern[at:at + 1] = [""] * gap
-    fits = len(pattern) == len(shape)
+    fits, known = len(pattern) == len(shape), [f"{w} = {sizes[w]}" for w in wanted if w in sizes]
     for word, size in zip(pattern, shape, strict=False):
         if word: fits &= size == (int(word) if word.isdigit() else sizes.setdefault(word, size))
     if not fits:
-        known = [f"{w} = {sizes[w]}" for w in wanted if w in sizes and len(pattern) == len(shape)]
         where = f" with {', '.join(known)}" if known else ""
         raise InputError(f"{what} has to be of shape ({', '.join(wanted)}){where}, not {shown(x)}")
     if 0 in shape and "empty" not in flags: raise InputError(f"{what} is empty: {shown(x)}")

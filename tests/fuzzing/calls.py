@@ -469,7 +469,7 @@ def explained(t: Things):
 
 
 CALLS = CORE | GAME | DATA | NETWORKS | RUNS | MEASURES | VIEWS
-REFUSED = {  # valid, but what they need is not here: one readable line
+REFUSED = {  # valid, but what they need is not here, which is said in one line
     "data.read_cifar10", "data.load_cifar10", "data.load_fashion_mnist", "features.load_inception",
     "features.Inception",
 }
