@@ -74,6 +74,12 @@ def spoil(args: list[str], options: list[str], t: Things, chance: random.Random)
     else: args.append(word(t, chance))
 
 
+def told_well(lines: list[str]) -> bool:
+    """One readable line, or the frame in which tyro tells of options that are none."""
+    framed = lines[0].startswith("╭") and lines[-1].startswith("╰") if lines else False
+    return (framed or len(lines) == 1 and len(lines[0]) <= LETTERS) and all(map(str.isprintable, lines))
+
+
 def run(args: list[str], outcome: Outcome) -> None:
     """Run a command in this process, and judge it."""
     streams = [os.memfd_create("out"), os.memfd_create("err")]
@@ -87,5 +93,5 @@ def run(args: list[str], outcome: Outcome) -> None:
     lines = error.splitlines()
     outcome.told = f"status {status}: {ascii(error)[:500]}"
     if status not in (0, 1, 2, 141) or "Traceback" in error: outcome.kind = "other"
-    elif status == 2 and not (len(lines) == 1 and len(error) <= LETTERS): outcome.kind = "message"
+    elif status == 2 and not told_well(lines): outcome.kind = "message"
     else: outcome.kind = "InputError" if status == 2 else "returned"
