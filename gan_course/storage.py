@@ -33,14 +33,35 @@ def atomic_write(
     path: str | Path,  # where the file will stand
 ) -> Iterator[Path]:  # the path to write to
     "Write a file so that nobody ever sees half of it: beside its place, flushed to the disk, then renamed."
-    path = Path(path)
-    part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")  # threads and containers share numbers
+    with writing(path), _replacing(path) as part: yield part
+
+
+@contextlib.contextmanager
+def _replacing(path: str | Path) -> Iterator[Path]:
+    """What `atomic_write` does, with the disk's errors as they are: a link stays, what it leads to is replaced.
+
+    A new file gets the mode that the umask says, one that was there keeps its own, whatever the writer makes."""
+    known, place = _known_file(path), Path(os.path.realpath(path))
+    part = place.with_name(f".{place.name[:50]}.{secrets.token_hex(6)}.part")  # threads and containers share numbers
     try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        mode = stat.S_IMODE((known or os.stat(part)).st_mode)
         yield part
         with open(part, "rb+") as f: os.fsync(f.fileno())
-        os.replace(part, path)
+        if stat.S_IMODE(os.stat(part).st_mode) != mode: os.chmod(part, mode)
+        os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _known_file(path: str | Path) -> os.stat_result | None:
+    "The regular file that stands there; None if nothing does; anything else is refused."
+    try: known = os.stat(Path(path))  # before links are followed: what /dev/stdout leads to may have no path
+    except FileNotFoundError: return None
+    except ValueError: raise InputError(f"{str(path)!a} cannot be the name of a file") from None
+    if stat.S_ISREG(known.st_mode): return known
+    what = "a folder" if stat.S_ISDIR(known.st_mode) else "a device, a pipe or a socket"
+    raise InputError(f"{path} is {what}: give the name of a file")
 
 
 @contextlib.contextmanager
@@ -53,7 +74,7 @@ def writing(
         why = getattr(e, "strerror", None) or str(e)
         raise InputError(
             f"{path} cannot be written ({why}): what was complete before is kept; "
-            "make room there or choose another place, then resume") from None
+            "make room there or choose another place, then try again (a run: resume it)") from None
 
 
 def write_json(
@@ -268,7 +289,7 @@ def _keep(spool: _Spool, part: Path, file: Path, facts_file: Path, entry: dict) 
     os.fsync(spool.file.fileno())
     images = open_rows(part)
     entry |= dict(shape=list(images.shape), checksum=_checksum(images))
-    with atomic_write(facts_file) as facts_part: facts_part.write_text(json.dumps(entry))
+    with _replacing(facts_file) as facts_part: facts_part.write_text(json.dumps(entry))
     os.replace(part, file)
     _prune(file.parent, entry["key"], entry["of"])
     return images
