@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore
 
 from .core import InputError
-from .guards import guard
+from .guards import guard, shown
 
-__all__ = ["leftovers", "check_launch", "is_first", "world_size", "processes", "average_over_processes",
-           "stop_all", "on_main_process", "main_process_first", "share", "check_shares", "backward"]
+__all__ = ["leftovers", "is_first", "world_size", "processes", "average_over_processes", "stop_all",
+           "on_main_process", "main_process_first", "share", "check_shares", "backward"]
 
 
 LAUNCH = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells its processes
@@ -39,7 +39,7 @@ def _whole(name: str, otherwise: int) -> int:
 
 def is_first() -> bool:
     "False in the second and further processes of a training: what one has said the others need not say again."
-    return _whole("WORLD_SIZE", 1) < 2 or _whole("RANK", 0) == 0
+    return _whole("WORLD_SIZE", 1) < 2 or _whole("RANK", 0) == 0 or bool(leftovers())
 
 
 def _told() -> str:
@@ -58,14 +58,9 @@ def leftovers() -> str:  # "" if all is well
     return f"nothing launched several processes, but there is {_told()}, for several begin with torchrun -m gan_course"
 
 
-def check_launch() -> None:
-    "An `InputError` if another job left something in the environment: a training would fail, or wait, without a word."
-    if text := leftovers(): raise InputError(text)
-
-
 def world_size() -> int:  # processes that share this run
     "How many processes there are; torchrun and notebook_launcher tell each of them so."
-    check_launch()
+    if text := leftovers(): raise InputError(text)  # a training would fail, or wait, without a word
     return _whole("WORLD_SIZE", 1)
 
 
@@ -74,7 +69,7 @@ def processes():  # accelerate.state.PartialState
     from accelerate.state import PartialState
 
     if world_size() == 1:
-        with _unseen(*(() if _launched() else LAUNCH)): return PartialState()
+        with _unseen(*(() if _launched() else LAUNCH)): return _checked(PartialState())
     on_cpu, forked = not torch.accelerator.is_available(), multiprocessing.parent_process() is not None
     if on_cpu and os.environ.get("OMP_NUM_THREADS", "1") == "1":  # 1 is what torchrun sets
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -83,9 +78,14 @@ def processes():  # accelerate.state.PartialState
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     met = None if _launched() or torch.distributed.is_initialized() else _meet()
     patience = timedelta(days=1)  # so long the others wait while the first measures an FID
-    state = PartialState(cpu=on_cpu, timeout=patience)
+    state = _checked(PartialState(cpu=on_cpu, timeout=patience))
     del met  # until here it keeps its port
     return state
+
+
+def _checked(state):
+    if state.num_processes == world_size(): return state
+    raise InputError("several processes are started by torchrun or by accelerate.notebook_launcher")
 
 
 @contextlib.contextmanager
@@ -216,6 +216,8 @@ def backward(
     network: nn.Module,  # the player that makes the step
 ) -> Callable[[Tensor], None]:
     "What to call on a loss: backward pass, then the mean of the gradients of the network that makes the step."
+    if not hasattr(accelerator, "reduce"):
+        raise InputError(f"accelerator has to be an accelerate.Accelerator, not {shown(accelerator)}")
     if world_size() == 1: return accelerator.backward
 
     def backward_and_average(loss):

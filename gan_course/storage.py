@@ -117,6 +117,7 @@ def check_inside(
     path: Path,  # a run folder
 ) -> None:
     "An `InputError` if something in a stranger's run leads out of its folder, or is neither a file nor a folder."
+    if not path.is_dir(): raise InputError(f"{path} is no folder")
     inside = [p for p in path.iterdir() if p.is_dir() and not p.is_symlink()]
     for folder in [path, *inside]:
         for entry in os.scandir(folder):
@@ -140,33 +141,6 @@ def cache_key(
 ) -> str:  # 16 hexadecimal digits
     "A name that changes when anything of `what` changes."
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def write_rows(
-    file,  # open for writing bytes, and can seek
-    rows: Iterable[np.ndarray],  # (k,C,H,W) or (C,H,W) uint8 arrays of one shape; may be empty
-) -> int:  # number of images written
-    "Images one after the other as one .npy array: memory holds no more than one piece at a time."
-    def header(n, shape):
-        head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
-        return head.getvalue()
-
-    n, shape, room = 0, None, 0
-    for row in rows:
-        row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
-        if shape is None:
-            shape = row.shape[1:]
-            room = file.write(header(0, shape))
-        if row.shape[1:] != shape: raise InputError(f"images of shapes {shape} and {row.shape[1:]} in one set")
-        file.write(row.tobytes())
-        n += len(row)
-    if not n: return 0
-    final = header(n, shape)
-    if len(final) != room: raise RuntimeError("numpy leaves no room in the header for the number to grow")
-    file.seek(0)
-    file.write(final)
-    return n
 
 
 class _Spool:
@@ -194,8 +168,35 @@ class _Spool:
         memory.write(data)
 
 
+def write_rows(
+    file: io.IOBase | _Spool,  # open for writing bytes, and can seek
+    rows: Iterable[np.ndarray],  # (k,C,H,W) or (C,H,W) uint8 arrays of one shape; may be empty
+) -> int:  # number of images written
+    "Images one after the other as one .npy array: memory holds no more than one piece at a time."
+    def header(n, shape):
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
+        return head.getvalue()
+
+    n, shape, room = 0, None, 0
+    for row in rows:
+        row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
+        if shape is None:
+            shape = row.shape[1:]
+            room = file.write(header(0, shape))
+        if row.shape[1:] != shape: raise InputError(f"images of shapes {shape} and {row.shape[1:]} in one set")
+        file.write(row.tobytes())
+        n += len(row)
+    if not n: return 0
+    final = header(n, shape)
+    if len(final) != room: raise RuntimeError("numpy leaves no room in the header for the number to grow")
+    file.seek(0)
+    file.write(final)
+    return n
+
+
 def open_rows(
-    file,  # path of an .npy file, or an open one
+    file: Path | io.IOBase,  # an .npy file, or an open one
     map_above: float = 512,  # megabytes from which on the file is mapped and not read
 ) -> Tensor:  # (N,C,H,W) uint8
     "The images of an .npy file: read if small, mapped into memory if large. Changes never reach the file."

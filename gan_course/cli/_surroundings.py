@@ -85,9 +85,9 @@ def say(text) -> None:
 
 def fail(message: str, everywhere: bool = True) -> None:
     """Say what is wrong in one line and end with status 2; in a training of several processes one of them says it."""
-    from gan_course.processes import is_first, leftovers
+    from gan_course.processes import is_first
 
-    if everywhere or is_first() or leftovers(): print(f"gan-course: {plain(message)}", file=sys.stderr)
+    if everywhere or is_first(): print(f"gan-course: {plain(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -34,11 +34,10 @@ def train(args: list[str]) -> None:
     import tyro
 
     from gan_course.core import InputError
-    from gan_course.processes import check_launch, is_first, on_main_process, world_size
+    from gan_course.processes import is_first, on_main_process, world_size
     from gan_course.settings import TrainConfig, check_config
     from gan_course.training import Stopped
 
-    check_launch()
     hide_full_disk_in_threads()
 
     @dataclass
