@@ -3,6 +3,7 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import socket
 import sys
 import threading
 import time
@@ -12,32 +13,112 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import TCPStore
 
 from .core import InputError
-from .guards import guard
+from .guards import guard, shown
 
-__all__ = ["world_size", "processes", "average_over_processes", "stop_all", "on_main_process", "main_process_first",
-           "share", "check_shares", "backward"]
+__all__ = ["leftovers", "is_first", "world_size", "processes", "average_over_processes", "stop_all",
+           "on_main_process", "main_process_first", "share", "check_shares", "backward"]
+
+
+LAUNCH = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells its processes
+FIRST_MEETING = 180, 10  # seconds that processes which nothing launched wait for each other, and before they say so
+
+
+def _launched() -> bool:
+    "Whether torchrun, accelerate or notebook_launcher started this process."
+    return "TORCHELASTIC_RUN_ID" in os.environ or multiprocessing.parent_process() is not None
+
+
+def _whole(name: str, otherwise: int) -> int:
+    "A whole number of the environment, -1 where it is none."
+    text = os.environ.get(name, str(otherwise)).strip()
+    return int(text) if len(text) < 9 and text.isascii() and text.isdecimal() else -1
+
+
+def is_first() -> bool:
+    "False in the second and further processes of a training: what one has said the others need not say again."
+    return _whole("WORLD_SIZE", 1) < 2 or _whole("RANK", 0) == 0 or bool(leftovers())
+
+
+def _told() -> str:
+    "What the environment says of several processes, and how to unset it."
+    found = [name for name in LAUNCH if name in os.environ]
+    return (f"{', '.join(f'{name}={os.environ[name]}' for name in found)} in the environment; "
+            f"for one process unset them (env {' '.join(f'-u {name}' for name in found)} gan-course …)")
+
+
+def leftovers() -> str:  # "" if all is well
+    "What another job left in the environment: it speaks of several processes, but nothing launched them."
+    found = {name for name in LAUNCH if name in os.environ}
+    size, rank, local, port = map(_whole, ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"), (1, 0, 0, -1))
+    if _launched() or not found or (size == 1 and rank == 0 and local == 0): return ""
+    if size > 1 and 0 <= rank < size and local >= 0 and found >= {"MASTER_ADDR", "RANK"} and 0 < port < 65536: return ""
+    return f"nothing launched several processes, but there is {_told()}, for several begin with torchrun -m gan_course"
 
 
 def world_size() -> int:  # processes that share this run
     "How many processes there are; torchrun and notebook_launcher tell each of them so."
-    return int(os.environ.get("WORLD_SIZE", 1))
+    if text := leftovers(): raise InputError(text)  # a training would fail, or wait, without a word
+    return _whole("WORLD_SIZE", 1)
 
 
 def processes():  # accelerate.state.PartialState
     "Accelerate's view of the processes: which one this is, and on which device it works."
     from accelerate.state import PartialState
 
-    if world_size() == 1: return PartialState()
+    if world_size() == 1:
+        with _unseen(*(() if _launched() else LAUNCH)): return _checked(PartialState())
     on_cpu, forked = not torch.accelerator.is_available(), multiprocessing.parent_process() is not None
     if on_cpu and os.environ.get("OMP_NUM_THREADS", "1") == "1":  # 1 is what torchrun sets
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(1 if forked else max(1, cores))  # a forked process hangs with more than one
     _end_with_launcher()
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    met = None if _launched() or torch.distributed.is_initialized() else _meet()
     patience = timedelta(days=1)  # so long the others wait while the first measures an FID
-    return PartialState(cpu=on_cpu, timeout=patience)
+    state = _checked(PartialState(cpu=on_cpu, timeout=patience))
+    del met  # until here it keeps its port
+    return state
+
+
+def _checked(state):
+    if state.num_processes == world_size(): return state
+    raise InputError("several processes are started by torchrun or by accelerate.notebook_launcher")
+
+
+@contextlib.contextmanager
+def _unseen(*names: str):
+    "Without these variables: of one process alone there is nothing to read for Accelerate."
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try: yield
+    finally: os.environ.update(hidden)
+
+
+def _meet():  # what holds the port on which they met
+    "The first meeting of processes that nothing launched: another job's variables make one wait for what never comes."
+    (patience, quiet), place = FIRST_MEETING, (os.environ["MASTER_ADDR"], _whole("MASTER_PORT", -1))
+    rank, size = _whole("RANK", 0), world_size()
+    began, store, said = time.monotonic(), None, False
+    while (waited := time.monotonic() - began) < patience:
+        try:
+            if store is None:
+                if rank: socket.create_connection(place, timeout=1).close()  # torch prints a page if nobody is there,
+                else: socket.getaddrinfo(*place)  # or if there is no such place
+                store = TCPStore(*place, size, not rank, timedelta(seconds=30), False, multi_tenant=True)
+                store.add("met", 1)
+            if store.add("met", 0) >= size: return store
+        except OSError: pass  # not there yet
+        except (RuntimeError, ValueError) as e:
+            why = f"{str(e).strip().splitlines()[0]:.150}"
+            raise InputError(f"process {rank} of {size} cannot meet the others ({why}), because of {_told()}") from None
+        if waited > quiet and not said:
+            said = True
+            text = f"gan-course: process {rank} of {size} waits for the others, because of {_told()}"
+            print(text, file=sys.stderr, flush=True)
+        time.sleep(.2)
+    raise InputError(f"process {rank} of {size} has waited {patience} s for the others, because of {_told()}")
 
 
 @functools.cache
@@ -135,6 +216,8 @@ def backward(
     network: nn.Module,  # the player that makes the step
 ) -> Callable[[Tensor], None]:
     "What to call on a loss: backward pass, then the mean of the gradients of the network that makes the step."
+    if not hasattr(accelerator, "reduce"):
+        raise InputError(f"accelerator has to be an accelerate.Accelerator, not {shown(accelerator)}")
     if world_size() == 1: return accelerator.backward
 
     def backward_and_average(loss):

@@ -33,14 +33,35 @@ def atomic_write(
     path: str | Path,  # where the file will stand
 ) -> Iterator[Path]:  # the path to write to
     "Write a file so that nobody ever sees half of it: beside its place, flushed to the disk, then renamed."
-    path = Path(path)
-    part = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")  # threads and containers share numbers
+    with writing(path), _replacing(path) as part: yield part
+
+
+@contextlib.contextmanager
+def _replacing(path: str | Path) -> Iterator[Path]:
+    """What `atomic_write` does, with the disk's errors as they are: a link stays, what it leads to is replaced.
+
+    A new file gets the mode that the umask says, one that was there keeps its own, whatever the writer makes."""
+    known, place = _known_file(path), Path(os.path.realpath(path))
+    part = place.with_name(f".{place.name[:50]}.{secrets.token_hex(6)}.part")  # threads and containers share numbers
     try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        mode = stat.S_IMODE((known or os.stat(part)).st_mode)
         yield part
         with open(part, "rb+") as f: os.fsync(f.fileno())
-        os.replace(part, path)
+        if stat.S_IMODE(os.stat(part).st_mode) != mode: os.chmod(part, mode)
+        os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _known_file(path: str | Path) -> os.stat_result | None:
+    "The regular file that stands there; None if nothing does; anything else is refused."
+    try: known = os.stat(Path(path))  # before links are followed: what /dev/stdout leads to may have no path
+    except FileNotFoundError: return None
+    except ValueError: raise InputError(f"{str(path)!a} cannot be the name of a file") from None
+    if stat.S_ISREG(known.st_mode): return known
+    what = "a folder" if stat.S_ISDIR(known.st_mode) else "a device, a pipe or a socket"
+    raise InputError(f"{path} is {what}: give the name of a file")
 
 
 @contextlib.contextmanager
@@ -53,7 +74,7 @@ def writing(
         why = getattr(e, "strerror", None) or str(e)
         raise InputError(
             f"{path} cannot be written ({why}): what was complete before is kept; "
-            "make room there or choose another place, then resume") from None
+            "make room there or choose another place, then try again (a run: resume it)") from None
 
 
 def write_json(
@@ -96,6 +117,7 @@ def check_inside(
     path: Path,  # a run folder
 ) -> None:
     "An `InputError` if something in a stranger's run leads out of its folder, or is neither a file nor a folder."
+    if not path.is_dir(): raise InputError(f"{path} is no folder")
     inside = [p for p in path.iterdir() if p.is_dir() and not p.is_symlink()]
     for folder in [path, *inside]:
         for entry in os.scandir(folder):
@@ -119,33 +141,6 @@ def cache_key(
 ) -> str:  # 16 hexadecimal digits
     "A name that changes when anything of `what` changes."
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def write_rows(
-    file,  # open for writing bytes, and can seek
-    rows: Iterable[np.ndarray],  # (k,C,H,W) or (C,H,W) uint8 arrays of one shape; may be empty
-) -> int:  # number of images written
-    "Images one after the other as one .npy array: memory holds no more than one piece at a time."
-    def header(n, shape):
-        head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
-        return head.getvalue()
-
-    n, shape, room = 0, None, 0
-    for row in rows:
-        row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
-        if shape is None:
-            shape = row.shape[1:]
-            room = file.write(header(0, shape))
-        if row.shape[1:] != shape: raise InputError(f"images of shapes {shape} and {row.shape[1:]} in one set")
-        file.write(row.tobytes())
-        n += len(row)
-    if not n: return 0
-    final = header(n, shape)
-    if len(final) != room: raise RuntimeError("numpy leaves no room in the header for the number to grow")
-    file.seek(0)
-    file.write(final)
-    return n
 
 
 class _Spool:
@@ -173,8 +168,35 @@ class _Spool:
         memory.write(data)
 
 
+def write_rows(
+    file: io.IOBase | _Spool,  # open for writing bytes, and can seek
+    rows: Iterable[np.ndarray],  # (k,C,H,W) or (C,H,W) uint8 arrays of one shape; may be empty
+) -> int:  # number of images written
+    "Images one after the other as one .npy array: memory holds no more than one piece at a time."
+    def header(n, shape):
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
+        return head.getvalue()
+
+    n, shape, room = 0, None, 0
+    for row in rows:
+        row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
+        if shape is None:
+            shape = row.shape[1:]
+            room = file.write(header(0, shape))
+        if row.shape[1:] != shape: raise InputError(f"images of shapes {shape} and {row.shape[1:]} in one set")
+        file.write(row.tobytes())
+        n += len(row)
+    if not n: return 0
+    final = header(n, shape)
+    if len(final) != room: raise RuntimeError("numpy leaves no room in the header for the number to grow")
+    file.seek(0)
+    file.write(final)
+    return n
+
+
 def open_rows(
-    file,  # path of an .npy file, or an open one
+    file: Path | io.IOBase,  # an .npy file, or an open one
     map_above: float = 512,  # megabytes from which on the file is mapped and not read
 ) -> Tensor:  # (N,C,H,W) uint8
     "The images of an .npy file: read if small, mapped into memory if large. Changes never reach the file."
@@ -268,7 +290,7 @@ def _keep(spool: _Spool, part: Path, file: Path, facts_file: Path, entry: dict) 
     os.fsync(spool.file.fileno())
     images = open_rows(part)
     entry |= dict(shape=list(images.shape), checksum=_checksum(images))
-    with atomic_write(facts_file) as facts_part: facts_part.write_text(json.dumps(entry))
+    with _replacing(facts_file) as facts_part: facts_part.write_text(json.dumps(entry))
     os.replace(part, file)
     _prune(file.parent, entry["key"], entry["of"])
     return images

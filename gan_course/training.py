@@ -12,10 +12,12 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -82,10 +84,7 @@ def _accelerator(precision):
 
     AcceleratorState._reset_state()  # a process may train several times, each time in another precision
     processes()
-    accelerator = Accelerator(mixed_precision={"float32": "no", "bf16": "bf16"}[precision])
-    if accelerator.num_processes != world_size():
-        raise InputError("several processes are started by torchrun or by accelerate.notebook_launcher")
-    return accelerator
+    return Accelerator(mixed_precision={"float32": "no", "bf16": "bf16"}[precision])
 
 # %% ../nbs/31_training.ipynb #d369e695
 def _prepare(run, images, test_images, d_step=d_step, g_step=g_step):
@@ -406,13 +405,13 @@ def _new_run(keep, config, out, images, hooks, G, D, steps):
 @undisturbed(grad=True)
 def train(
     config:TrainConfig,
-    out=None, # the run folder to make; by default _runs/DATA-MODEL, numbered if there is one
-    images:ImageSet|Tensor|None=None, # real images, uint8 (N,C,H,W); by default what `config.data` names
-    test_images:ImageSet|Tensor|None=None, # real images held out
-    on_epoch_end=(), # hooks: functions (training, row) → numbers to add to the row, or None
+    out:str|Path|None=None, # the run folder to make; by default _runs/DATA-MODEL, numbered if there is one
+    images:ImageSet|Tensor|np.ndarray|None=None, # real images, uint8 (N,C,H,W); by default what `config.data` names
+    test_images:ImageSet|Tensor|np.ndarray|None=None, # real images held out
+    on_epoch_end:Sequence[Callable]=(), # hooks: functions (training, row) → numbers to add to the row, or None
     progress:bool=True, # show a bar
     G:nn.Module|None=None, D:nn.Module|None=None, # networks of your own; copies of them are trained
-    d_step=d_step, g_step=g_step, # steps of your own, called as those of lesson 06 are
+    d_step:Callable=d_step, g_step:Callable=g_step, # steps of your own, called as those of lesson 06 are
 ) -> Run:
     "Train a GAN and write everything into a run folder (Goodfellow et al. 2014, algorithm 1)."
     config, steps = settle(config, images, G, D), _own_steps(d_step, g_step)
@@ -429,12 +428,13 @@ def train(
 # %% ../nbs/31_training.ipynb #d9f6a8d8
 @undisturbed(grad=True)
 def resume(
-    path, # a run folder, or a run
+    path:str|Path|Run, # a run folder, or a run
     epochs:int|None=None, # new total; by default what the run was told
     # the rest as in `train`; what was handed in there is handed in again
-    images:ImageSet|Tensor|None=None, test_images:ImageSet|Tensor|None=None,
-    on_epoch_end=(), progress:bool=True,
-    G:nn.Module|None=None, D:nn.Module|None=None, d_step=d_step, g_step=g_step,
+    images:ImageSet|Tensor|np.ndarray|None=None, test_images:ImageSet|Tensor|np.ndarray|None=None,
+    on_epoch_end:Sequence[Callable]=(), progress:bool=True,
+    G:nn.Module|None=None, D:nn.Module|None=None,
+    d_step:Callable=d_step, g_step:Callable=g_step,
 ) -> Run:
     "Go on with a run from its last complete epoch."
     if isinstance(path, Run): G, D = G or path.networks[0], D or path.networks[1]
@@ -476,7 +476,7 @@ def _open_for_more(keep, path, epochs, hooks, G, D, steps):
 # %% ../nbs/31_training.ipynb #97beee15
 def train_or_open(
     config:TrainConfig,
-    path, # a run folder, there or not
+    path:str|Path, # a run folder, there or not
     **how, # images, test_images, on_epoch_end, progress, G, D, d_step, g_step: as in `train`
 ) -> Run: # complete
     "Begin this run, go on with it, or open it if it is complete."

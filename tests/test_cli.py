@@ -408,16 +408,6 @@ def test_one_process_alone_needs_no_others(place):
     assert done.returncode == 0, done.stderr
 
 
-def test_who_waits_for_others_says_so(place):
-    left = dict(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="29521")
-    process = subprocess.Popen([BIN / "gan-course", "train", *SMALL, "--out", "waits"], cwd=place, text=True,
-                               env=surroundings(place, **left), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try: assert "process 0 of 2 waits for the others" in process.stderr.readline()
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def test_doctor(here, place, monkeypatch):
     status, printed, _ = here("doctor")
     assert status == 0 and printed.endswith("OK\n") and torch.__version__ in printed, printed

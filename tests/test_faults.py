@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,24 +16,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from conftest import TINY
 from gan_course import cli
 from gan_course import training as T
 from gan_course.core import InputError
-
-TINY = T.TrainConfig(data="toy-birds", limit=100, base_channels=4, batch_size=32, epochs=3, ema=.9, samples=9,
-                     precision="float32")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return T.train(TINY, tmp_path_factory.mktemp("runs") / "whole", progress=False)
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A copy to spoil."""
-    return T.open_run(shutil.copytree(whole.path, tmp_path / "r"))
+from gan_course.storage import atomic_write, write_json
 
 
 def said(*args):
@@ -67,6 +57,44 @@ def test_a_lost_checkpoint_is_no_beginning(run):
     (run.path / "checkpoints/last.safetensors").unlink()
     with pytest.raises(InputError, match="last.safetensors is missing"): T.resume(run.path, progress=False)
     assert len(run.history) == 3
+
+
+def test_a_link_stays_and_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name, target in (("link", "there/file"), ("dangling", "there/new")): (tmp_path / name).symlink_to(target)
+    (tmp_path / "there/file").write_text("old")
+    for name in ("link", "dangling"):
+        write_json(tmp_path / name, dict(a=1))
+        assert (tmp_path / name).is_symlink() and json.loads((tmp_path / name).read_text()) == dict(a=1)
+    (tmp_path / "loop").symlink_to("loop")
+    refused = dict(there="a folder", loop="cannot be written", **{"no/file": "cannot be written", "a\0b": "the name of"})
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "to pipe").symlink_to("pipe")
+        refused |= {"pipe": "a pipe or a socket", "to pipe": "a pipe or a socket"}
+        with contextlib.suppress(PermissionError):  # one's own, which leads to /dev/null
+            os.mknod(tmp_path / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            refused["null"] = "a device"
+    before = {p: os.lstat(p).st_mode for p in tmp_path.rglob("*")}
+    for name, why in refused.items():
+        with pytest.raises(InputError, match=why) as error: write_json(tmp_path / name, dict(a=2))
+        assert "\n" not in str(error.value)
+    assert {p: os.lstat(p).st_mode for p in tmp_path.rglob("*")} == before  # nothing replaced, nothing left over
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Windows are others")
+def test_files_have_the_mode_that_the_umask_says(tmp_path):
+    """A new one; what was there keeps its own. safetensors makes files for their owner alone."""
+    def mode(file): return stat.S_IMODE((tmp_path / file).stat().st_mode)
+    before = os.umask(0o027)
+    try:
+        for again in (0o640, 0o604):
+            for name in ("a.json", "a.safetensors"):
+                with atomic_write(tmp_path / name) as part:
+                    save_file({"x": torch.zeros(1)}, part) if "safe" in name else part.write_text("{}")
+                assert mode(name) == again
+                (tmp_path / name).chmod(0o604)
+    finally: os.umask(before)
 
 
 @contextlib.contextmanager

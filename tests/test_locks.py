@@ -3,7 +3,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -11,35 +10,23 @@ import threading
 
 import pytest
 
+from conftest import TINY
 from gan_course import locks
 from gan_course import training as T
 from gan_course.core import InputError
 from gan_course.data import load_images
 from gan_course.storage import atomic_write
 
-TINY = T.TrainConfig(data="toy-birds", limit=64, base_channels=4, batch_size=32, epochs=2, samples=4,
-                     precision="float32")
 HOLD = """import sys, pathlib; from gan_course.locks import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()"""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return T.train(TINY, tmp_path_factory.mktemp("runs") / "whole", progress=False)
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A copy to spoil."""
-    return T.open_run(shutil.copytree(whole.path, tmp_path / "r"))
-
-
 @contextlib.contextmanager
-def another_process(folder):
+def another_process(folder, code=HOLD):
     """A process that holds the lock of a folder."""
-    command, pipe = [sys.executable, "-c", HOLD, str(folder)], subprocess.PIPE
+    command, pipe = [sys.executable, "-c", code, str(folder)], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
@@ -52,43 +39,79 @@ def test_a_run_at_work_is_refused_and_named(run):
     part = run.path / "checkpoints/.last.safetensors.77.part"
     with another_process(run.path) as holder:
         part.write_text("being written")
-        for work in (lambda: T.resume(run.path, 3, progress=False), lambda: T.train_or_open(
-                dataclasses.replace(TINY, epochs=3), run.path, progress=False)):
+        for work in (lambda: T.resume(run.path, 4, progress=False), lambda: T.train_or_open(
+                dataclasses.replace(TINY, epochs=4), run.path, progress=False)):
             with pytest.raises(InputError, match=rf"trained by process {holder.pid} on .*: wait") as e: work()
             assert "\n" not in str(e.value)
         assert part.read_text() == "being written" and (run.path / "config.json").read_bytes() == before
-        assert len(T.open_run(run.path).history) == 2  # reading goes on meanwhile
+        assert len(T.open_run(run.path).history) == 3  # reading goes on meanwhile
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(run):
     with another_process(run.path) as holder: holder.kill()
     assert (run.path / locks.LOCK).exists()
-    assert len(T.resume(run.path, 3, progress=False).history) == 3
+    assert len(T.resume(run.path, 4, progress=False).history) == 4
     assert not (run.path / locks.LOCK).exists()
 
 
 def test_a_lock_is_given_back_when_training_ends_in_any_way(run):
     def stop(*_): raise KeyboardInterrupt
 
-    with pytest.raises(T.Stopped): T.resume(run.path, 3, on_epoch_end=[stop], progress=False)
+    with pytest.raises(T.Stopped): T.resume(run.path, 4, on_epoch_end=[stop], progress=False)
     with pytest.raises(InputError, match="epochs already"): T.resume(run.path, 1, progress=False)
     assert not (run.path / locks.LOCK).exists()
-    assert len(T.resume(run.path, 3, progress=False).history) == 3
+    assert len(T.resume(run.path, 4, progress=False).history) == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path):
-    r, w = os.pipe()
+    """The parent is killed and cleans nothing up; a child that it forked, such as a loader's worker, lives on."""
+    fork = "with locked(pathlib.Path(sys.argv[1])):\n    import os\n    if not os.fork(): sys.stdin.read(), os._exit(0)"
+    with another_process(tmp_path, HOLD.replace("with locked(pathlib.Path(sys.argv[1])):", fork)) as holder:
+        holder.send_signal(9)
+        holder.wait()
+        assert (tmp_path / locks.LOCK).exists()
+        with locks.locked(tmp_path): pass
+        holder.stdin.close()  # the child ends
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_a_child_does_not_give_back_the_lock_of_its_parent(tmp_path):
+    mine = os.getpid()
     with locks.locked(tmp_path):
         child = os.fork()
-        if not child:
-            os.read(r, 1)
-            os._exit(0)
-    try:
-        with locks.locked(tmp_path): pass
-    finally:
-        os.write(w, b".")
-        os.waitpid(child, 0)
+        if child: os.waitpid(child, 0)
+        assert (tmp_path / locks.LOCK).exists()
+    if os.getpid() != mine: os._exit(0)
+    assert not (tmp_path / locks.LOCK).exists()
+
+
+def test_a_lock_that_its_owner_just_removed_locks_nothing(tmp_path, monkeypatch):
+    """Opened a moment before the owner ended: the next process would lock another file of that name."""
+    reserve, seen = locks._reserve, []
+
+    def late(file):
+        if not seen: (tmp_path / locks.LOCK).unlink()
+        seen.append(file)
+        return reserve(file)
+    monkeypatch.setattr(locks, "_reserve", late)
+    with locks.locked(tmp_path):
+        assert len(seen) == 2 and (tmp_path / locks.LOCK).exists()
+        with pytest.raises(InputError, match="trained by"), locks.locked(tmp_path): pass
+
+
+def test_a_folder_is_looked_at_again_once_it_is_locked(tmp_path):
+    """Another training came and was done between the look and the lock."""
+    def wanted():
+        place = T.new_place(TINY, tmp_path / "X")
+        if not place.exists():
+            place.mkdir()
+            (place / "config.json").write_text("{}")
+        return place
+
+    with pytest.raises(InputError, match="is there already"), contextlib.ExitStack() as keep:
+        locks.take_folder(wanted, False, keep)
+    assert [p.name for p in (tmp_path / "X").iterdir()] == ["config.json"]
 
 
 def test_a_disk_without_locks_goes_by_what_is_written(tmp_path, monkeypatch):

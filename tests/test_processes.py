@@ -4,14 +4,19 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 
 from conftest import BIN
 from conftest import SMALL as TINY
+from gan_course import processes as P
 from gan_course import runs
 from gan_course import training as T
+from gan_course.core import InputError
+from gan_course.locks import locked
 
 # what a launched script begins with: a pair without batch norm, in float64, for Adam makes whole steps out of the
 # rounding of a gradient near 0
@@ -224,3 +229,72 @@ notebook_launcher(both, num_processes=2, use_port=sys.argv[1])
         assert all(message in text for text in told(what)), told(what)
     assert told("exit") == ["2", "2"] and done.stderr.count("gan-course: a batch of 33 images") == 1
     assert "No space left" in told("hook")[1] and not any((tmp_path / name).exists() for name in "abc")
+
+
+def test_workers_end_with_their_launcher(tmp_path):
+    """torchrun is killed; its workers would train on, unseen, beside the resume."""
+    run = tmp_path / "r"
+    launcher = torchrun("--nproc_per_node", 2, "-m", "gan_course", "train", *TINY, "--epochs", 500, "--out", run,
+                        cwd=tmp_path)
+    until = time.monotonic() + 200
+    while not (run / "history.csv").exists() and time.monotonic() < until: time.sleep(.05)
+    workers = psutil.Process(launcher.pid).children()
+    launcher.kill()
+    launcher.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    for worker in alive: worker.kill()
+    assert len(gone) == 2 and not alive
+    with locked(run): pass
+    assert 1 <= len(T.open_run(run).history) < 500
+    launcher.communicate()
+
+
+SMALLEST = T.TrainConfig(data="toy-birds", limit=32, base_channels=4, batch_size=32, epochs=1, samples=4,
+                         precision="float32")
+LEFT = dict(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_first_meeting_is_not_waited_for_long(rank, monkeypatch, capsys, tmp_path):
+    """Of another job there is a whole set of variables; the others never come."""
+    for name, value in (LEFT | dict(RANK=rank, MASTER_PORT=str(free_port()))).items(): monkeypatch.setenv(name, value)
+    monkeypatch.setattr(P, "FIRST_MEETING", (1, .3))
+    with pytest.raises(InputError, match=f"process {rank} of 2 has waited 1 s .* unset them .env -u WORLD_SIZE") as e:
+        T.train(SMALLEST, tmp_path / "r", progress=False)
+    assert "\n" not in str(e.value) and not (tmp_path / "r").exists()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "waits for the others" in said[0] and "MASTER_PORT=" in said[0]
+
+
+def test_what_meets_is_a_pair(tmp_path):
+    """Started by hand, as SLURM does; the second comes later, and both learn who they are."""
+    code = "from gan_course import processes as P; s = P.processes(); print(s.process_index, s.num_processes)"
+    left, pair = LEFT | dict(MASTER_PORT=str(free_port())), []
+    for rank in ("1", "0"):
+        pair.append(subprocess.Popen([sys.executable, "-c", code], env=environment(**left | dict(RANK=rank)), text=True,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        time.sleep(1)
+    said = [process.communicate(timeout=200) for process in pair]
+    assert [out.split() for out, _ in said] == [["1", "2"], ["0", "2"]], said
+    assert not any("waits" in error or "c10d" in error for _, error in said)
+
+
+@pytest.mark.parametrize("left", [dict(RANK="1"), dict(WORLD_SIZE="two"), dict(LEFT, MASTER_PORT="x")], ids=str)
+def test_python_says_what_another_job_left(left, monkeypatch, tmp_path):
+    for name, value in left.items(): monkeypatch.setenv(name, value)
+    for work in (lambda: T.train(SMALLEST, tmp_path / "r", progress=False),
+                 lambda: T.resume("toy-birds-dcgan", progress=False)):
+        with pytest.raises(InputError, match="nothing launched .*env -u"): work()
+    assert not (tmp_path / "r").exists()
+
+
+def test_one_process_reads_nothing_of_several(monkeypatch):
+    """Accelerate would: where there is a GPU it begins NCCL for LOCAL_RANK, whose address is missing."""
+    class State:
+        num_processes = 1
+        def __init__(self): self.seen = [name for name in left if name in os.environ]
+
+    left = dict(WORLD_SIZE="1", RANK="0", LOCAL_RANK="0")
+    for name, value in left.items(): monkeypatch.setenv(name, value)
+    monkeypatch.setattr("accelerate.state.PartialState", State)
+    assert P.processes().seen == [] and all(os.environ[name] == value for name, value in left.items())

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing
 import os
 import re
 import stat
@@ -11,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-LAUNCH = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells its processes
 MAY_BE_EMPTY = {"--augment"}
 
 
@@ -87,7 +85,9 @@ def say(text) -> None:
 
 def fail(message: str, everywhere: bool = True) -> None:
     """Say what is wrong in one line and end with status 2; in a training of several processes one of them says it."""
-    if everywhere or is_first() or leftovers(): print(f"gan-course: {plain(message)}", file=sys.stderr)
+    from gan_course.processes import is_first
+
+    if everywhere or is_first(): print(f"gan-course: {plain(message)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -121,44 +121,3 @@ def silence():
     """Nothing of what is printed is seen."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield
-
-
-# ---- processes
-
-
-def launched() -> bool:
-    """Whether torchrun, accelerate or notebook_launcher started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or multiprocessing.parent_process() is not None
-
-
-def whole(name: str, otherwise: int) -> int:
-    """A whole number of the environment, -1 where it is none."""
-    text = os.environ.get(name, str(otherwise)).strip()
-    return int(text) if text.isascii() and text.isdecimal() else -1
-
-
-def is_first() -> bool:
-    """False in the second and further processes of a training: what one has said the others need not say again."""
-    return whole("WORLD_SIZE", 1) < 2 or whole("RANK", 0) == 0
-
-
-def leftovers() -> str:
-    """What speaks of several processes in the environment although nothing launched them, and what to do; or ""."""
-    found = [name for name in LAUNCH if name in os.environ]
-    size, rank, local = whole("WORLD_SIZE", 1), whole("RANK", 0), whole("LOCAL_RANK", 0)
-    if launched() or not found or (size == 1 and rank == 0 and local == 0): return ""
-    there = ", ".join(f"{name}={os.environ[name]}" for name in found)
-    clean = f"for one process unset them (env {' '.join(f'-u {name}' for name in found)} gan-course …)"
-    if size > 1 and 0 <= rank < size and local >= 0 and set(found) >= {"MASTER_ADDR", "MASTER_PORT", "RANK"}:
-        return f"process {rank} of {size} waits for the others, because of {there} in the environment; {clean}"
-    return (f"the environment speaks of several processes ({there}), but nothing launched them: {clean}, "
-            "for several begin with torchrun -m gan_course")
-
-
-def check_launch() -> None:
-    """Say what another job left in the environment: a training would fail, or wait a day, without a word."""
-    text = leftovers()
-    if " waits for " in text: print(f"gan-course: {plain(text)}", file=sys.stderr, flush=True)
-    elif text: refuse(text)
-    if not launched() and whole("WORLD_SIZE", 1) == 1:  # one process: nothing for accelerate to read
-        for name in ("RANK", "LOCAL_RANK"): os.environ.pop(name, None)

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 from gan_course.cli._runs import protocol
 from gan_course.cli._surroundings import (
     bars,
-    check_launch,
     discard_output,
     flush,
-    is_first,
     plain,
     plain_columns,
     say,
@@ -35,9 +33,8 @@ def train(args: list[str]) -> None:
 
     import tyro
 
-    check_launch()
     from gan_course.core import InputError
-    from gan_course.processes import on_main_process, world_size
+    from gan_course.processes import is_first, on_main_process, world_size
     from gan_course.settings import TrainConfig, check_config
     from gan_course.training import Stopped
 
