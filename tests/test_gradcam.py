@@ -360,8 +360,8 @@ def test_rows_of_tokens_have_no_spatial_extent():
     (dict(target="bird"), "no target 'bird'.*fake, real"),
     (dict(target=lambda output: output.mean()), r"one score for each of the 12 images"),
     (dict(method="cam"), "no method 'cam'"),
-    (dict(batch_size=0), "batch_size has to be at least 1, not 0"),
-    (dict(images=torch.zeros(3, 32, 32)), r"\(B,C,H,W\)"),
+    (dict(batch_size=0), "batch_size has to be at least 1 .*, not 0"),
+    (dict(images=torch.zeros(3, 32, 32)), r"\(N, C, H, W\)"),
     (dict(images=torch.zeros(2, 2, 32, 32)), "2 channels, but this network takes 3"),
     (dict(images=torch.full((2, 3, 32, 32), 200.)), r"\[-1,1\]"),
     (dict(images=torch.full((2, 3, 32, 32), torch.nan)), "finite"),
@@ -392,7 +392,7 @@ def test_overlay_and_table_take_grey_images_and_floats():
     assert torch.equal(overlay(grey, maps, alpha=0), grey.expand(-1, 3, -1, -1))
     assert torch.equal(overlay(grey, maps, alpha=1), gradcam.heat_colours(maps))
     assert torch.equal(overlay(to_float(BIRDS.images), maps), overlay(BIRDS.images, maps))
-    with pytest.raises(InputError, match="do not fit"): overlay(BIRDS.images, maps[:3])
+    with pytest.raises(InputError, match="N = 12"): overlay(BIRDS.images, maps[:3])
     both = cams(trained_like(img_channels=1), grey, "features.7")
     texts = [t.get_text() for t in plot_cam_table(grey[:2], {"a": both, "b": both}, ["x", "y"]).axes[0].texts]
     assert texts.count("CAM++") == 2 and {"a", "b", "x", "y"} < set(texts)
@@ -488,7 +488,8 @@ def test_explain_opens_what_it_is_given(run, tmp_path, monkeypatch):
     ready = explain("toy-birds-dcgan", layers=["features.7"], limit=4)
     assert len(ready.data) == 4 and ready.data.split == "test" and ready.data.masks is not None
     assert ready.data.name == "toy-birds"
-    for wrong, message in (("toy-bird-dcgan", "mean 'toy-birds-dcgan'"), (tmp_path, "no run folder"), (7, "is no run")):
+    wrongs = (("toy-bird-dcgan", "mean 'toy-birds-dcgan'"), (tmp_path, "no run folder"), (7, "has to be Run"))
+    for wrong, message in wrongs:
         with pytest.raises(InputError, match=message): explain(wrong)
 
 

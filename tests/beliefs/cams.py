@@ -2,10 +2,10 @@
 from . import Mutant
 
 MUTANTS = [
-    Mutant("gradcam", 'if target == "real" else -output.flatten()', 'if target == "real" else output.flatten()',
+    Mutant("gradcam", 'if target == "real" else -logit', 'if target == "real" else logit',
            "test_gradcam.py::test_the_score_is_the_logit_and_fake_is_its_negative",
            "What speaks for fake and what speaks for real is the same map."),
-    Mutant("gradcam", "score = output.flatten() if target", "score = output.flatten().sigmoid() if target",
+    Mutant("gradcam", "return logit if target", "return logit.sigmoid() if target",
            "test_gradcam.py::test_a_probability_gives_a_black_map_where_the_network_is_sure",
            "The score to explain is the probability, not the logit."),
     Mutant("gradcam", "return g.mean((2, 3))", "return g.relu().mean((2, 3))",
