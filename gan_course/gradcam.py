@@ -250,7 +250,7 @@ def heat_colours(
     "Heat as colours."
     import matplotlib
 
-    if cmap not in matplotlib.colormaps: raise InputError(f"matplotlib has no colour map {cmap!a}: 'turbo' is one")
+    if cmap not in matplotlib.colormaps: raise InputError(f"there is no colour map {cmap!a}: 'turbo' is one")
     if maps.min() < 0 or maps.max() > 1:
         raise InputError(f"maps reach from {maps.min():.3g} to {maps.max():.3g}: give heat in [0,1]")
     colours = matplotlib.colormaps[cmap](maps.detach().cpu().numpy(), bytes=True)
@@ -330,7 +330,8 @@ def bootstrap_interval(
     values = values[~values.isnan()].double().cpu()
     if not len(values): return math.nan, math.nan
     generator, n = generator or seeded(0), len(values)
-    drawn = (torch.randint(n, (100, n), generator=generator, device="cpu") for _ in range(math.ceil(draws / 100)))
+    rounds = range(math.ceil(draws / 100))
+    drawn = (torch.randint(n, (100, n), generator=generator, device="cpu") for _ in rounds)
     means = torch.cat([values[index].mean(1) for index in drawn])
     return means.quantile((1 - level) / 2).item(), means.quantile((1 + level) / 2).item()
 
@@ -373,7 +374,7 @@ def heat_share(
         raise InputError(f"maps are {tuple(maps.shape)}, masks or boxes {tuple(masks_or_boxes.shape)}: "
                          f"give masks of the shape of the maps, or boxes ({len(maps)},4)")
     if (maps < 0).any(): raise InputError("maps hold negative numbers: give heat maps as `cam` makes them")
-    if (masks < 0).any() or (masks > 1).any(): raise InputError("masks hold numbers beyond [0,1]: give bool or shares")
+    if (masks < 0).any() or (masks > 1).any(): raise InputError("masks reach beyond [0,1]: give bool, or shares")
     maps, masks = maps.double().flatten(1), masks.double().flatten(1)
     total, area = maps.sum(1), masks.mean(1)
     black, without = total == 0, area == 0
@@ -443,7 +444,8 @@ def _table_line(r, known):
 @explaining()
 def explain(
     run:Run|nn.Module|str|Path, # a run, its path or the name of a ready run; or a network, with images
-    images:ImageSet|Tensor|np.ndarray|str|Path|None=None, # an `ImageSet`, tensor, folder, data set or "samples"; by default held-out images of the run
+    # an `ImageSet`, tensor, folder, data set or "samples"; by default held-out images of the run
+    images:ImageSet|Tensor|np.ndarray|str|Path|None=None,
     layers:Sequence[str]|None=None, # names of layers; by default the last one of each resolution
     target:str|Callable="fake", # "fake", "real", or a function output → (B,)
     limit:int=1000, # at most so many images

@@ -8,6 +8,7 @@ __all__ = ['to_pil', 'png', 'LatentState', 'LatentScene', 'free_name', 'save_gif
 # %% ../nbs/12_widgets.ipynb #e4d55704
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +17,29 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .core import InputError, image_grid, seeded
+from .core import InputError, choose, image_grid
 from .guards import guard
 from .latent import latent_grid, lerp, on_plane, slerp, truncate, walk
 from .runs import Run, open_run
+from .session import draw_latents, undisturbed
+from .sources import fitting_latents, latent_shape
 from .steps import evenly, generate, plot_curves
+from .storage import atomic_write, writing
 
 # %% ../nbs/12_widgets.ipynb #3f0c8d11
 def to_pil(
     image:Tensor, # (C,H,W) uint8, C = 1 or 3
 ) -> Image.Image:
     "An image as Pillow has it."
-    return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).contiguous().numpy())
+    if len(image) not in (1, 3): raise InputError(f"an image of {len(image)} channels: give 1 or 3")
+    return Image.fromarray(image.cpu().permute(1, 2, 0).squeeze(-1).contiguous().numpy())
+
+# %% ../nbs/12_widgets.ipynb #b3c1f0b1
+def _enlarged(images, scale):
+    "(…,H,W) with each pixel as a square of `scale` pixels; an `InputError` for what fills the memory."
+    if images.numel() * scale**2 > 2**28:
+        raise InputError(f"{tuple(images.shape)} pixels, {scale} times as wide and high, are too many")
+    return images.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 # %% ../nbs/12_widgets.ipynb #1452d89b
 def png(
@@ -36,7 +48,7 @@ def png(
 ) -> bytes: # a PNG file
     "An image as the bytes of a file, quickly packed."
     file = io.BytesIO()
-    to_pil(image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)).save(file, "PNG", compress_level=1)
+    to_pil(_enlarged(image, scale)).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 # %% ../nbs/12_widgets.ipynb #96334c7c
@@ -48,18 +60,20 @@ class LatentState:
     t:float = 0. # in [0,1]
     path:str = "slerp" # or "lerp"
     limit:float = math.inf # of the truncation
-    spot:tuple|None = None # (x,y) in [0,1]² on the pad; None: on the walk
+    spot:tuple[float, float]|None = None # (x,y) in [0,1]² on the pad; None: on the walk
     seed:int = 0 # of the candidates
 
 # %% ../nbs/12_widgets.ipynb #c94d2e50
+@undisturbed()
 def _generator_of(what):
-    "The generator, its latent_dim, and the run that it comes from or None."
+    "The generator, the shape in which it takes its latents, and the run that it comes from or None."
     run = None if isinstance(what, nn.Module) else open_run(what)
     G = run.generator() if run else what
-    latent_dim = getattr(G, "latent_dim", None)
-    if latent_dim is None:
-        raise InputError(f"{type(G).__name__} has no latent_dim: give a generator of this course, or a run")
-    return G, latent_dim, run
+    name = type(G).__name__
+    if getattr(G, "latent_dim", None) is None:
+        raise InputError(f"{name} has no latent_dim: set it, as in G.latent_dim = 100, or give a run")
+    latents, _ = fitting_latents(G, draw_latents(16, latent_shape(G), 0), name)
+    return G, tuple(latents.shape[1:]), run
 
 # %% ../nbs/12_widgets.ipynb #d0806f7b
 class LatentScene:
@@ -67,74 +81,83 @@ class LatentScene:
     paths = {"slerp": slerp, "lerp": lerp}
 
     def __init__(self,
-        what, # a run, its folder or a ready run's name; or a generator `G(z) → (B,C,H,W)` with a `latent_dim`
+        what, # a run, its folder or a ready run's name; or a generator G(z) → (B,C,H,W) with a `latent_dim`
         n:int=8, # candidates a row
     ):
-        self.G, self.latent_dim, self.run = _generator_of(what)
-        self.n = n
+        self.G, self.shape, self.run = _generator_of(what)
+        self.n, self.latent_dim = n, math.prod(self.shape)
 
-    def candidates(self, state) -> tuple[Tensor, Tensor]: # (2,n,latent_dim) and (latent_dim,)
+    def images(self,
+        z:Tensor, # (N,latent_dim)
+    ) -> Tensor: # (N,C,H,W) uint8
+        "What the generator makes of latents."
+        return generate(self.G, z.reshape(len(z), *self.shape))
+
+    def candidates(self, state:LatentState) -> tuple[Tensor, Tensor]: # (2,n,latent_dim) and (latent_dim,)
         "The latents of the two rows, and a third corner for the plane."
-        z = torch.randn(2 * self.n + 1, self.latent_dim, generator=seeded(state.seed))
-        z = truncate(z, state.limit)
+        z = truncate(draw_latents(2 * self.n + 1, self.latent_dim, state.seed), state.limit)
         return z[:-1].unflatten(0, (2, self.n)), z[-1]
 
-    def ends(self, state) -> tuple[Tensor, Tensor, Tensor]: # (latent_dim,) each
+    def ends(self, state:LatentState) -> tuple[Tensor, Tensor, Tensor]: # (latent_dim,) each
         "The latents at t = 0 and t = 1, and the third corner of the pad."
         rows, corner = self.candidates(state)
+        if max(state.start, state.end) >= self.n:
+            raise InputError(f"candidates {state.start} and {state.end}: there are {self.n} a row, from 0 on")
         return rows[0, state.start], rows[1, state.end], corner
 
-    def latent(self, state) -> Tensor: # (latent_dim,)
+    def latent(self, state:LatentState) -> Tensor: # (latent_dim,)
         "The latent of the picture."
         a, b, corner = self.ends(state)
         if state.spot is not None: return on_plane(a, b, corner, *state.spot)
-        return self.paths[state.path](a, b, state.t)
+        return self.paths[choose(state.path, self.paths, "path")](a, b, state.t)
 
-    def image(self, state) -> Tensor: # (C,H,W) uint8
+    def image(self, state:LatentState) -> Tensor: # (C,H,W) uint8
         "The generated image."
-        return generate(self.G, self.latent(state)[None])[0]
+        return self.images(self.latent(state)[None])[0]
 
-    def render(self, state) -> bytes:
+    def render(self, state:LatentState) -> bytes:
         "The image as PNG, pixel by pixel; the browser makes it larger."
         return png(self.image(state))
 
-    def row(self, state, which) -> bytes:
+    def row(self, state:LatentState, which:int) -> bytes:
         "PNG of one row of candidates."
-        return png(image_grid(generate(self.G, self.candidates(state)[0][which]), self.n, 1))
+        return png(image_grid(self.images(self.candidates(state)[0][which]), self.n, 1))
 
-    def pad(self, state, side=7) -> bytes:
+    def pad(self, state:LatentState, side:int=7) -> bytes:
         "PNG of the plane."
-        return png(image_grid(generate(self.G, latent_grid(*self.ends(state), side, side)), side, 0))
+        return png(image_grid(self.images(latent_grid(*self.ends(state), side, side)), side, 0))
 
-    def film(self, state, steps=24) -> Tensor: # (steps + 1,C,H,W) uint8
+    def film(self, state:LatentState, steps:int=24) -> Tensor: # (steps + 1,C,H,W) uint8
         "The walk from end to end."
         a, b, _ = self.ends(state)
-        return generate(self.G, walk(torch.stack([a, b]), steps, self.paths[state.path]))
+        path = self.paths[choose(state.path, self.paths, "path")]
+        return self.images(walk(torch.stack([a, b]), steps, path))
 
 # %% ../nbs/12_widgets.ipynb #841fd395
 def free_name(
-    folder, # where
+    folder:str|Path, # where
     stem:str, # "walk" → walk-1.gif, walk-2.gif, …
     suffix:str, # ".gif"
 ) -> Path:
     "The first numbered name that is not taken."
-    taken = {p.name for p in Path(folder).glob(f"{stem}-*{suffix}")}
-    number = 1
-    while (name := f"{stem}-{number}{suffix}") in taken: number += 1
-    return Path(folder)/name
+    if {"/", "\0"} & {*stem, *suffix}: raise InputError(f"{stem + suffix!a} is no name of a file")
+    number, folder = 1, Path(folder).expanduser()
+    while os.path.lexists(path := folder/f"{stem}-{number}{suffix}"): number += 1
+    return path
 
 # %% ../nbs/12_widgets.ipynb #5eb98378
 def save_gif(
     images:Tensor, # (N,C,H,W) uint8
-    path, # of the file
+    path:str|Path, # of the file
     scale:int=8, # each pixel becomes a square of so many
     ms:int=80, # a frame
 ):
     "A film that goes there and back, for ever."
     images = torch.cat([images, images[1:-1].flip(0)])
-    images = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    frames = [to_pil(image).convert("RGB").quantize(255) for image in images]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=ms, loop=0)
+    frames = [to_pil(image).convert("RGB").quantize(255) for image in _enlarged(images, scale)]
+    path = Path(path).expanduser()
+    with writing(path), atomic_write(path) as part:
+        frames[0].save(part, "GIF", save_all=True, append_images=frames[1:], duration=ms, loop=0)
 
 # %% ../nbs/12_widgets.ipynb #dd0dafb3
 class CurvePlot:
@@ -144,6 +167,7 @@ class CurvePlot:
     ):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+        if not run.history: raise InputError(f"{run.path} has no curves yet: its first epoch is not complete")
         figure = plot_curves(run)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -185,11 +209,11 @@ class Recording:
         if self.rows != before[1]: self._plot = None
         return before != (self.epochs, self.rows)
 
-    def shown(self, epoch) -> int:
+    def shown(self, epoch:int) -> int:
         "The last recorded epoch up to there, or the first."
         return max((e for e in self.epochs if e <= epoch), default=self.epochs[0])
 
-    def images(self, epoch) -> Tensor: # (N,C,H,W) uint8
+    def images(self, epoch:int) -> Tensor: # (N,C,H,W) uint8
         "What it shows at this epoch: the images of the fixed latents."
         epoch = self.shown(epoch)
         if epoch not in self._images:
@@ -212,6 +236,13 @@ class EpochScene:
         self.runs = [open_run(r) for r in (run, other_run) if r is not None]
         self.recordings = [Recording(r) for r in self.runs]
 
+    def recording(self,
+        i:int, # 0, or 1 for the second run
+    ) -> Recording:
+        "What a run recorded."
+        if i < len(self.runs): return self.recordings[i]
+        raise InputError(f"there is no run {i} here: there are {len(self.runs)}, from 0 on")
+
     @property
     def epochs(self) -> list[int]:
         "The epochs that any of them has recorded."
@@ -226,29 +257,37 @@ class EpochScene:
         "Look into the folders again."
         return any([r.refresh() for r in self.recordings])  # a list: each of them looks
 
-    def shown(self, i, epoch) -> int:
+    def shown(self, i:int, epoch:int) -> int:
         "The epoch that run i shows at this epoch of the slider."
-        return self.recordings[i].shown(epoch)
+        return self.recording(i).shown(epoch)
 
-    def grid(self, i, epoch) -> bytes:
+    def grid(self, i:int, epoch:int) -> bytes:
         "PNG: the images of the fixed latents."
-        return png(image_grid(self.recordings[i].images(epoch), self.runs[i].info["samples"]["cols"], 1))
+        recording = self.recording(i)
+        return png(image_grid(recording.images(epoch), recording.run.info["samples"]["cols"], 1))
 
-    def strip(self, i, latent) -> bytes:
+    def strip(self, i:int, latent:int) -> bytes:
         "PNG: one latent through the epochs."
-        images = [self.recordings[i].images(epoch)[latent] for epoch in self.strip_epochs]
-        return png(image_grid(torch.stack(images), len(images), 1))
+        frames = [self.recording(i).images(epoch) for epoch in self.strip_epochs]
+        images = torch.stack(frames, 1)  # (N,epochs,C,H,W)
+        if latent >= len(images): raise InputError(f"there is no latent {latent}: there are {len(images)}")
+        return png(image_grid(images[latent], images.shape[1], 1))
 
-    def curves(self, i, epoch) -> bytes:
+    def curves(self, i:int, epoch:int) -> bytes:
         "PNG with a cursor at the epoch; empty before the first epoch is complete."
-        plot = self.recordings[i].plot()
+        plot = self.recording(i).plot()
         return plot.render(epoch) if plot else b""
 
-    def epoch_at(self, i, x) -> int:
+    def epoch_at(self, i:int, x:float) -> int:
         "The recorded epoch that is nearest to a place on the curves, x in [0,1] of their width."
-        plot = self.recordings[i].plot()
+        plot = self.recording(i).plot()
         there = plot.epoch_at(x) if plot else self.epochs[-1]
         return min(self.epochs, key=lambda e: abs(e - there))
 
 # %% ../nbs/12_widgets.ipynb #9a4d8397
-guard(__name__)
+guard(__name__, {
+    "image": "C H W uint8", "save_gif.images": "N C H W uint8", "scale": "1..1e4", "ms": "10..600000",
+    "start": "0..1e9", "end": "0..1e9", "t": "0..1", "limit": "any", "spot": "0..1", "n": "1..64",
+    "side": "1..64", "which": "0..1", "steps": "1..1000", "z": "N d float finite", "epoch": "-1e9..1e9", "i": "0..1e9",
+    "latent": "0..1e9", "x": "0..1",
+})

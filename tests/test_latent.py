@@ -114,9 +114,10 @@ def test_grey_images_and_bad_input():
         (lambda: L.nearest_real(grey, grey, 5), "between 1 and 4"),
         (lambda: L.nearest_real(grey, grey, 0), "between 1 and 4"),
         (lambda: L.nearest_real(grey.float(), grey), r"\[-1,1\]"),
-        (lambda: L.truncate(grey, 0.), "above 0"),
-        (lambda: L.truncate(grey, math.nan), "above 0"),
+        (lambda: L.truncate(latents(1), 0.), "above 0"),
+        (lambda: L.truncate(latents(1), math.nan), "above 0"),
+        (lambda: L.truncate(grey, 1.), "floating point"),
         (lambda: L.walk(latents(1), 3), "from 2 on"),
-        (lambda: L.walk(latents(3), 0), "1 or more"),
+        (lambda: L.walk(latents(3), 0), "at least 1"),
     ):
         with pytest.raises(InputError, match=word): wrong()

@@ -8,7 +8,7 @@ MUTANTS = [
     Mutant("latent", "z = torch.lerp(long_a, long_b, t) *", "z = long_a *",
            "test_latent.py::test_slerp_survives_every_pair_of_directions",
            "All latents lie on one sphere, so a walk keeps the length of its first."),
-    Mutant("latent", "return torch.lerp(a, b, torch.as_tensor(t, dtype=a.dtype, device=a.device))",
+    Mutant("latent", "return torch.lerp(a, b, _number(t, a, b))",
            "return a + t * (b - a)",
            "test_latent.py::test_walks_meet_their_points_exactly",
            "a + 1·(b − a) is b in floating point, too."),
