@@ -165,12 +165,19 @@ def weighted_sum(
     "The maps added up with their weights (Selvaraju et al. 2017, equation 2, before the ReLU)."
     return torch.einsum("bkhw,bk->bhw", A, weights.to(A))
 
+# %% ../nbs/10_gradcam.ipynb #b3c1f0c1
+def _check_size(size):
+    "An `InputError` unless height and width of an image are of a kind that fits into memory."
+    if not all(1 <= side <= 8192 for side in size):
+        raise InputError(f"an image of {size[0]}×{size[1]} pixels was asked for: give sides from 1 to 8192")
+
 # %% ../nbs/10_gradcam.ipynb #d9e63cee
 def to_heat(
     maps:Tensor, # (B,h,w), with their sign
     size:tuple[int, int], # height and width of the image
 ) -> Tensor: # (B,H,W) in [0,1]: each map reaches from 0 to 1, or is 0 everywhere
     "ReLU, bilinear enlargement, and each map stretched from 0 to 1; constant maps become 0."
+    _check_size(size)
     heat = F.interpolate(maps.clamp(min=0)[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
     flat = high - low <= 1e-6 * high
@@ -286,7 +293,7 @@ def plot_cam_table(
     "A row for each image: the image, then for each layer Grad-CAM, Grad-CAM++ and both laid over the image."
     images, tables = check_images(images), heat if isinstance(heat, dict) else {"": heat}
     if not tables or not all(isinstance(both, Cams) for both in tables.values()):
-        raise InputError("heat holds no maps: give what `cams` returns, or a dict, name of a layer → `Cams`")
+        raise InputError("heat holds no maps: give `Cams`, or a dict, name of a layer → `Cams`")
     columns, titles = _cam_columns(images, tables)
     n, size, pad = len(images), images.shape[-1], max(1, images.shape[-1] // 16)
     step = size + pad  # from one image to the next
@@ -313,6 +320,7 @@ def box_masks(
     size:tuple[int, int], # height and width of the image
 ) -> Tensor: # (N,H,W) float32 in [0,1]: share of each pixel that lies inside
     "Boxes as masks; what reaches beyond the image is cut off."
+    _check_size(size)
     x, y, width, height = boxes.float()[:, :, None].unbind(1)  # (N,1) each
     def cover(start, length, n):  # overlap of [start, start+length] with each pixel [i, i+1]
         i = torch.arange(n, device=boxes.device)
@@ -374,7 +382,7 @@ def heat_share(
         raise InputError(f"maps are {tuple(maps.shape)}, masks or boxes {tuple(masks_or_boxes.shape)}: "
                          f"give masks of the shape of the maps, or boxes ({len(maps)},4)")
     if (maps < 0).any(): raise InputError("maps hold negative numbers: give heat maps as `cam` makes them")
-    if (masks < 0).any() or (masks > 1).any(): raise InputError("masks reach beyond [0,1]: give bool, or shares")
+    if (masks < 0).any() or (masks > 1).any(): raise InputError("masks reach beyond [0,1]: give bool")
     maps, masks = maps.double().flatten(1), masks.double().flatten(1)
     total, area = maps.sum(1), masks.mean(1)
     black, without = total == 0, area == 0
@@ -496,7 +504,7 @@ def _generated(run, limit, why=""):
 
 # %% ../nbs/10_gradcam.ipynb #9a4d9904
 guard(__name__, {
-    "n": "1..1e9", "eps": "0..", "batch_size": "1..1e9", "limit": "1..1e9", "size": "1..8192", "alpha": "0..1",
+    "n": "1..1e9", "eps": "0..", "batch_size": "1..1e9", "limit": "1..1e9", "alpha": "0..1",
     "cell": "4..1000", "draws": "1..1e5", "level": "0..1", "images": "N C H W", "explain.images": "any",
     "A": "B K h w float finite", "g": "B K h w float finite", "weighted_sum.weights": "B K float finite",
     "to_heat.maps": "B h w float finite", "maps": "N H W float finite", "boxes": "N 4 finite",

@@ -18,7 +18,6 @@ from torch import Tensor
 __all__ = ["InputError", "guard"]
 
 KINDS = {"float": "floating_point", "uint8": "uint8", "int": "int64", "bool": "bool"}  # of the values of a tensor
-FLAGS = {*KINDS, "finite", "empty"}
 RANGE = re.compile(r"(-?[\d_.e]+)?\.\.(-?[\d_.e]+)?")
 SCALARS = {int: numbers.Integral, float: numbers.Real}
 MARK = "_guarded"
@@ -37,9 +36,9 @@ def guard(
     What is checked: the kind, by the annotation; that numbers are finite; that tensors are not empty; and what `known`
     says. `"N C H W float finite"`: a tensor or array of four dimensions, the same letter being the same size
     everywhere in a call, with floating-point values without NaN and infinities. A whole number stands for itself, `…`
-    for any dimensions, `empty` allows sizes of 0; `"finite"` alone: a tensor of any shape, or a number. `"1..10"`: a
-    number from 1 to 10, or several; either end may be missing. `"any"`: not even that a number is finite. A method is
-    `"Class.method.parameter"`. In a notebook nothing happens: there a function stands as it is written.
+    for any dimensions, `empty` allows sizes of 0. `"1..10"`: a number from 1 to 10; either end may be missing.
+    `"any"`: not even that a number is finite. A method is `"Class.method.parameter"`. In a notebook nothing happens:
+    there a function stands as it is written.
     """
     names = getattr(sys.modules[module], "__all__", ())
     known, home = known or {}, sys.modules[module].__dict__
@@ -150,9 +149,7 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
     if rule == "any" or value is None: return
     if isinstance(value, Tensor | np.ndarray): return _check_tensor(what, value, rule, sizes)
     limits = RANGE.fullmatch(rule) if rule else None
-    if limits and isinstance(value, list | tuple):
-        for one in value: _check_value(what, one, rule, sizes)
-    if not (limits or set(rule.split()) <= FLAGS or isinstance(value, list | tuple | dict)):  # a shape was wanted
+    if rule and not limits and not isinstance(value, list | tuple | dict): # a shape was wanted
         raise InputError(f"{what} has to be a tensor of {rule}, not {shown(value)}")
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_): return
     number: Any = value
@@ -168,8 +165,8 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
 
 def _check_tensor(what: str, x, rule: str, sizes: dict) -> None:
     words = rule.split() if rule and not RANGE.fullmatch(rule) else ["…"]
-    flags = [w for w in words if w in FLAGS]
-    wanted, shape = [w for w in words if w not in flags] or ["…"], tuple(x.shape)
+    flags = [w for w in words if w in KINDS or w in ("finite", "empty")]
+    wanted, shape = [w for w in words if w not in flags], tuple(x.shape)
     pattern, gap = list(wanted), len(shape) - len(wanted) + 1
     if "…" in pattern and gap >= 0:
         at = pattern.index("…")

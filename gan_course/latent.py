@@ -27,6 +27,7 @@ def _number(t, *latents, dtype=None):
     try: torch.broadcast_shapes(*(x.shape for x in (t, *latents)))
     except RuntimeError: fits = False
     else: fits = len({x.dtype for x in latents}) == 1
+    if not t.isfinite().all(): raise InputError("places between latents have to be finite numbers")
     if fits: return t
     given = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in latents)
     raise InputError(f"latents {given} and places {tuple(t.shape)} do not fit together: "
@@ -178,8 +179,8 @@ def nearest_real(
 guard(__name__, {
     "lerp.a": "… d float finite", "lerp.b": "… d float finite", "slerp.a": "… d float finite",
     "slerp.b": "… d float finite", "a": "d float finite", "b": "d float finite", "c": "d float finite",
-    "t": "finite", "x": "finite", "y": "finite", "points": "… float finite", "steps": "1..1e9",
-    "rows": "1..1e9", "cols": "1..1e9", "z": "… float finite", "limit": "any", "images": "N C H W",
+    "points": "… float finite", "steps": "1..1e9", "rows": "1..1e9", "cols": "1..1e9",
+    "z": "… float finite", "limit": "any", "images": "N C H W",
     "RealIndex.real": "M C H W uint8", "nearest_real.real": "any", "real": "M C H W",
     "Nearest.index": "N k int", "Nearest.distance": "N k", "Nearest.mirrored": "N k bool",
 })

@@ -301,6 +301,7 @@ def keeping(explainer):
     return Keeping
 
 
+@pytest.mark.filterwarnings("ignore:the maps of")
 def test_both_methods_equal_pytorch_grad_cam():
     """Weights and sums before its post-processing, and the maps after it (min-max twice, enlarged in between)."""
     package = pytest.importorskip("pytorch_grad_cam")
@@ -324,6 +325,7 @@ def test_both_methods_equal_pytorch_grad_cam():
 
 # --- layers
 
+@pytest.mark.filterwarnings("ignore:the maps of")
 def test_layers_are_those_with_spatial_extent():
     torchvision = pytest.importorskip("torchvision")
     net = torchvision.models.resnet18(num_classes=10).eval()
@@ -567,6 +569,58 @@ def test_outputs_that_are_dicts_or_tuples_take_a_function():
         model = Wrapped(D, form)
         assert torch.equal(cam(model, x, "D.features.7", target), wanted)
         with pytest.raises(InputError, match=example): cam(model, x, "D.features.7")
+
+
+@pytest.mark.parametrize("target", [lambda o: (o[0] + o[1]).flatten(), lambda o: torch.stack(o).mean((0, 2)),
+                                    lambda o: torch.cat(o, 1).amin(1) * 0 + o[1].flatten()])
+@pytest.mark.parametrize("sure", [True, False])
+def test_of_a_list_of_outputs_all_have_to_be_saturated(target, sure):
+    D, x = trained_like(), BIRDS.images[:4]
+    model = Wrapped(D, lambda s: [torch.sigmoid(s[:, None] + 1e3), torch.sigmoid(s[:, None] + (-1e3 if sure else 0))])
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        cam(model, x, "D.features.7", target)
+    assert any("of 4 images is saturated" in str(w.message) for w in found) == (sure and "amin" not in target.__code__.co_names)
+
+
+def test_black_maps_are_said_and_broken_ones_refused():
+    net, x = GapNet(), noise(3)
+    with torch.no_grad(): net.head.weight.abs_().neg_()  # nothing speaks for "real"
+    with pytest.warns(UserWarning, match="maps of 3 of 3 images at layer 'activation' are 0 everywhere"):
+        assert not cam(net, x, "activation", "real").any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cam(net, x, "activation", "fake")
+    with torch.no_grad(): net.conv.bias[0] = torch.nan
+    with pytest.raises(InputError, match="NaN or infinities at layer 'conv'"): cam(net, x, "conv")
+
+
+def test_what_a_target_function_does_wrong_is_said():
+    D, x = trained_like(), BIRDS.images[:4]
+    class Answer:
+        def __init__(self, logits): self.logits = logits
+    for form, target, message in (
+        (lambda s: {"logits": s}, lambda o: o["logit"], "fails on the network's output, a dict .*logit"),
+        (lambda s: s, lambda o: o > 0, r"gave \(4,\) torch.bool"), (lambda s: s, lambda o: None, "gave NoneType"),
+        (lambda s: s > 0, "real", "output is torch.bool"), (Answer, "fake", r"is a Answer.*output\.logits"),
+        (lambda s: s.expand(3, 4).T, "fake", r"output\[:, 2\]"), (lambda s: s.detach(), "fake", "does not depend"),
+        (lambda s: s.view(-1, 1, 1, 1).expand(4, 1, 5, 5), "fake", r"output\.mean\(\(1, 2, 3\)\)"),
+    ):
+        with pytest.raises(InputError, match=message): cam(Wrapped(D, form), x, "D.features.7", target)
+
+
+def test_a_compiled_network_is_explained_as_it_is_written():
+    D, x = trained_like(), BIRDS.images[:4]
+    compiled = torch.compile(D, backend="eager")
+    compiled(to_float(x))  # what is compiled without hooks would not call them
+    assert torch.equal(cam(compiled, x, "_orig_mod.features.7"), cam(D, x, "features.7"))
+
+
+def test_folders_are_opened_as_the_network_takes_them(run):
+    birds = str(run.path.parent / "birds")
+    for channels in (1, 3):
+        _, D = build_model("dcgan", img_channels=channels, base_channels=4)
+        assert explain(D, birds, ["features.4"]).data.img_channels == channels
 
 
 def test_a_saturated_score_is_said_once_and_no_other():

@@ -269,7 +269,7 @@ def test_bad_input_is_one_line(folder, copy, tmp_path):
         assert len(view.children) == 1 and word in view.children[0].value
     with pytest.raises(InputError, match="no samples"): epoch_browser_html(no_samples)
     with pytest.raises(InputError, match="no folder"): latent_walk_html(tmp_path / "gone")
-    with pytest.raises(InputError, match="2 points"): latent_walk_html(folder, points=1)
+    with pytest.raises(InputError, match="points has to be at least 2"): latent_walk_html(folder, points=1)
 
 
 WITHOUT_LAB = "import sys; sys.modules.update(ipywidgets=None, anywidget=None, traitlets=None); "
