@@ -27,7 +27,8 @@ def _number(t, *latents, dtype=None):
     try: torch.broadcast_shapes(*(x.shape for x in (t, *latents)))
     except RuntimeError: fits = False
     else: fits = len({x.dtype for x in latents}) == 1
-    if not t.isfinite().all(): raise InputError("places between latents have to be finite numbers")
+    if not t.isfinite().all() or max(x.abs().max() for x in latents) > 1e15:
+        raise InputError("places between latents have to be finite numbers, and latents to end at 1e15")
     if fits: return t
     given = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in latents)
     raise InputError(f"latents {given} and places {tuple(t.shape)} do not fit together: "
@@ -97,7 +98,8 @@ def on_plane(
     shell:bool=True, # pull back to the lengths of a, b and c
 ) -> Tensor: # (d,) or (n,d)
     "A point of the plane through three latents."
-    x, y = _number(x, a, b, c), _number(y, a, b, c)
+    x = _number(x, a, b, c)
+    y = _number(y, a, b, c, x)
     z = a + x * (b - a) + y * (c - a)
     if not shell: return z
     long_a, long_b, long_c = (v.norm(dim=-1, keepdim=True) for v in (a, b, c))

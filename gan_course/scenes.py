@@ -114,7 +114,7 @@ class LatentScene:
         rows, corner = self.candidates(state)
         if max(state.start, state.end) >= self.n:
             raise InputError(f"candidates {state.start} and {state.end}: there are {self.n} a row, from 0 on")
-        return rows[0, state.start], rows[1, state.end], corner
+        return rows[0, int(state.start)], rows[1, int(state.end)], corner
 
     def latent(self, state:LatentState) -> Tensor: # (latent_dim,)
         "The latent of the picture."

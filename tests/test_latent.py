@@ -119,5 +119,14 @@ def test_grey_images_and_bad_input():
         (lambda: L.truncate(grey, 1.), "floating point"),
         (lambda: L.walk(latents(1), 3), "from 2 on"),
         (lambda: L.walk(latents(3), 0), "at least 1"),
+        (lambda: L.walk(latents(3), 10**8), "latents were asked for: at most"),
+        (lambda: L.latent_grid(*latents(3), rows=10**6, cols=10**3), "latents were asked for: at most"),
+        (lambda: L.latent_grid(*latents(3), rows=0), "at least 1"),
+        (lambda: L.lerp(latents(2), latents(3), .5), "do not fit together"),
+        (lambda: L.slerp(latents(2), latents(2).double(), .5), "float64 .* do not fit together"),
+        (lambda: L.slerp(latents(2), latents(2), torch.tensor(math.nan)), "finite"),
+        (lambda: L.on_plane(*latents(3), torch.zeros(2, 1), torch.zeros(3, 1)), "shape|fit"),
+        (lambda: L.truncate(latents(2) * math.inf, 1.), "NaN or infinities"),
+        (lambda: L.nearest_real(grey, grey).images(grey[:1]), "not those searched"),
     ):
         with pytest.raises(InputError, match=word): wrong()
