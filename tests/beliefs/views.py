@@ -38,7 +38,7 @@ MUTANTS = [
            "A folder cannot be called <img>."),
     Mutant("embed", "low, top = min(0., *values)", "low, top = 0.",
            "test_widgets.py::test_losses_below_zero_stay_in_their_panel",
-           "Losses are positive."),
+           "A loss is never below zero."),
     # the command line
     Mutant("cli._train", 'recipe["train"] | fid_options(recipe.get("fid", {}))', 'recipe["train"]',
            "test_cli.py::test_a_recipe_brings_the_protocol_of_its_fid",
