@@ -7,19 +7,22 @@ import html
 import io
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Template
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .core import InputError, image_grid, seeded
+from .core import InputError, image_grid
 from .guards import guard
 from .latent import slerp, walk
+from .runs import Run
 from .scenes import EpochScene, LatentScene, to_pil
-from .steps import evenly, generate
+from .session import draw_latents, undisturbed
+from .steps import evenly
 
-__all__ = ["PANELS", "epoch_browser_html", "frames_html", "latent_walk_html"]
+__all__ = ["PANELS", "printable", "epoch_browser_html", "frames_html", "latent_walk_html"]
 
 # of the curves: a title, and for each line the column of the history, its name and its colour
 PANELS = (
@@ -42,23 +45,42 @@ def _data_uri(image, quality):
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def printable(
+    text: str,
+) -> str:
+    "A text without control characters, which names in a stranger's run may hold; not escaped for HTML."
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _attribute(value):
     "A text or a list as the value of an HTML attribute."
     return html.escape(value if isinstance(value, str) else json.dumps(value), quote=True)
 
 
+def _check_frames(frames, captions, cursors, first):
+    "An `InputError` unless there is a caption for each frame, all of one size, and for each its cursors, if any."
+    if not frames or len(captions) != len(frames) or len(cursors) not in (0, len(frames)):
+        raise InputError(f"{len(frames)} frames, {len(captions)} captions, cursors of {len(cursors)} were given: "
+                         "give 1 frame or more, a caption for each, and cursors for each or none")
+    shapes = {tuple(frame.shape) for frame in frames}
+    if len(shapes) > 1: raise InputError(f"frames of shapes {', '.join(map(str, sorted(shapes)))}: give one size")
+    if first >= len(frames): raise InputError(f"there is no frame {first}: there are {len(frames)}, from 0 on")
+
+
 def frames_html(
-    frames: list[Tensor],  # (C,H,W) uint8 each, all of one size
-    captions: list[str],  # a text for each
+    frames: Sequence[Tensor],  # (C,H,W) uint8 each, all of one size
+    captions: Sequence[str],  # a text for each
     label: str,  # what the slider moves through
     first: int = 0,  # the frame that shows first
     ms: int = 250,  # a frame, while playing
     width: int = 560,  # CSS pixels at most
     below: str = "",  # HTML under the picture; elements of class gan-cursor are moved to `cursors`
-    cursors: list[list[float]]|tuple = (),  # for each frame the x of each of these
+    cursors: Sequence[Sequence[float]] = (),  # for each frame the x of each of these
     most: int = 1_400_000,  # bytes that the piece may have
 ) -> str:  # one self-contained piece of HTML
     "Frames with a slider, a play button and keys; needs no kernel and no network."
+    captions, label = [printable(text) for text in captions], printable(label)
+    _check_frames(frames, captions, cursors, first)
     template, script = Template(_static("frames.html")), _static("frames.js")
     texts = {"captions": captions, "caption": captions[first], "cursors": cursors, "label": label}
     texts = {name: _attribute(value) for name, value in texts.items()}
@@ -72,22 +94,23 @@ def frames_html(
                      "take fewer frames or fewer images")
 
 
+@undisturbed()
 def latent_walk_html(
-    run_or_generator,  # a run, the path of a run folder, the name of a ready run; or a generator
+    run_or_generator: Run | nn.Module | str | Path,  # a run, its folder, the name of a ready run; or a generator
     n: int = 6,  # walks side by side
     points: int = 3,  # random latents on each
     steps: int = 8,  # frames from one to the next
     seed: int = 0,
-    path=slerp,  # or `lerp`
+    path: Callable = slerp,  # or `lerp`
 ) -> str:  # one self-contained piece of HTML
     "Closed walks through the latents, side by side."
-    if min(n, points, steps) < 1 or points < 2:
-        raise InputError(f"{n} walks through {points} points in {steps} steps were asked for: "
-                         "give 1 walk, 2 points, 1 step or more of each")
+    if n * points * steps > 10_000:
+        raise InputError(f"{n} walks through {points} points in {steps} steps are {n * points * steps:,} images: "
+                         "no page should have more than 10,000")
     scene = LatentScene(run_or_generator)
-    corners = torch.randn(n, points, scene.latent_dim, generator=seeded(seed))
+    corners = draw_latents(n * points, scene.latent_dim, seed).unflatten(0, (n, points))
     z = torch.stack([walk(c, steps, path, closed=True)[:-1] for c in corners], 1)  # (frames,n,latent_dim)
-    images = generate(scene.G, z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    images = scene.images(z.flatten(0, 1)).unflatten(0, z.shape[:2])
     captions = []
     for k in range(len(z)):
         on_the_way = f", {k % steps / steps:.0%} of the way on" if k % steps else ""
@@ -111,14 +134,17 @@ def _panel(rows, title, lines, last, epoch):
     measured = {name: _points(rows, name) for name, _, _ in lines}
     values = [value for points in measured.values() for _, value in points]
     if not values: return None
-    top = 1. if title.startswith("acc") else max(values) or 1.
+    low, top = min(0., *values), 1. if title.startswith("acc") else max(0., *values)
+    if low == top: top = 1.  # nothing but zeros
     legend = curves = ""
     for name, label, colour in lines:
         if not measured[name]: continue
-        points = " ".join(f"{_panel_x(e, last)},{104 - 80 * value / top:.1f}" for e, value in measured[name])
+        places = [(_panel_x(e, last), 104 - 80 * (value - low) / (top - low)) for e, value in measured[name]]
+        points = " ".join(f"{x},{y:.1f}" for x, y in places)
         legend += f' <tspan fill="{colour}" font-weight="normal">{label}</tspan>'
         curves += f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>'
-    return dict(title=title, legend=legend, curves=curves, top=f"{top:.3g}", last=last, cursor=_panel_x(epoch, last))
+    return dict(title=title, legend=legend, curves=curves, top=f"{top:.3g}", low=f"{low:.3g}", last=last,
+                cursor=_panel_x(epoch, last))
 
 
 def _curves_svg(rows, last, epoch):
@@ -132,10 +158,11 @@ def _curves_svg(rows, last, epoch):
     return f"{head}{drawn}</svg>", len(panels)
 
 
+@undisturbed()
 def epoch_browser_html(
-    run,  # a run, the path of a run folder, or the name of a ready run
+    run: Run | str | Path,  # a run, the path of a run folder, or the name of a ready run
     n: int = 32,  # images of the fixed latents, from the first on
-    epochs: list[int]|None = None,  # which; by default at most 16 of those recorded, evenly spread
+    epochs: Sequence[int] | None = None,  # which; by default at most 16 of those recorded, evenly spread
 ) -> str:  # one self-contained piece of HTML
     "The fixed latents through the epochs, with the curves; opens at the last epoch."
     scene = EpochScene(run)
@@ -151,4 +178,7 @@ def epoch_browser_html(
     return frames_html(frames, captions, "epoch", len(epochs) - 1, ms=500, below=below, cursors=cursors)
 
 
-guard(__name__)
+guard(__name__, {
+    "first": "0..1e6", "ms": "20..60000", "width": "50..4000", "most": "1..", "n": "1..1e6",
+    "points": "2..1000", "steps": "1..1000",
+})

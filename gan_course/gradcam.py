@@ -12,43 +12,44 @@ import contextlib
 import functools
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core import ImageSet, InputError, choose, new_figure, seeded, to_uint8
-from .guards import guard
+from .core import ImageSet, InputError, choose, new_figure, seeded
 from .data import has_split, load_images
+from .features import check_images
+from .guards import guard
 from gan_course.probing import (
     as_input,
     explaining,
+    gradient_of,
     grey_input,
     has_extent,
-    note_saturated,
+    is_saturated,
+    note,
     one_logit,
     output_of,
+    own_score,
 )
 from .runs import Run, open_run
 
 # %% ../nbs/10_gradcam.ipynb #17c84969
 def target_score(
     output, # what the network returned; (B,) or (B,1) for "fake" and "real", anything for a function
-    target="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
+    target:str|Callable="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
     n:int|None=None, # number of images, where the output does not tell it
 ) -> Tensor: # (B,), the score S that is explained
     "The number that a heat map explains: a logit, never a probability."
     n = len(output) if n is None else n
-    if callable(target): score = target(output)
-    else:
-        output = one_logit(output, n, choose(target, ("fake", "real"), "target"))
-        score = output.flatten() if target == "real" else -output.flatten()
-    if not isinstance(score, Tensor) or score.shape != (n,):
-        given = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-        raise InputError(f"the target gave {given}: give one score for each of the {n} images, shape ({n},)")
-    return score
+    if callable(target): return own_score(target, output, n)
+    logit = one_logit(output, n, choose(target, ("fake", "real"), "target"))
+    return logit if target == "real" else -logit
 
 # %% ../nbs/10_gradcam.ipynb #b7bab0eb
 @contextlib.contextmanager
@@ -94,8 +95,8 @@ def cam_layers(
 def layer_gradients(
     model:nn.Module, # any network; left as it was
     images:Tensor, # (B,C,H,W), uint8, or float in the range that the network takes
-    layer, # a module of the network, or its dotted name such as "features.7"
-    target="fake", # as for `target_score`
+    layer:str|nn.Module, # a module of the network, or its dotted name such as "features.7"
+    target:str|Callable="fake", # as for `target_score`
 ) -> tuple[Tensor, Tensor, Tensor]: # A and g (B,K,h,w), S (B,); float32
     "Activations of a layer, the gradient of the score with respect to them, and the score."
     module, kept = find_layer(model, layer, images), []
@@ -109,16 +110,18 @@ def layer_gradients(
         finally: handle.remove()
         _check_extent(model, images, layer, kept)
         score = target_score(output, target, len(images))
-        note_saturated(score, layer)
-        grad = None
-        if score.requires_grad: grad = torch.autograd.grad(score.sum(), kept[0], allow_unused=True)[0]
+        note("saturated", is_saturated(score), layer)
+        grad = gradient_of(score, kept[0])
     if grad is None:
         raise InputError(f"the score does not depend on layer {_name(model, layer)}: choose another")
-    return kept[0].detach().float(), grad.float(), score.detach().float()
+    found = kept[0].detach().float(), grad.float(), score.detach().float()
+    if not all(x.isfinite().all() for x in found):
+        raise InputError(f"the network gives NaN or infinities at layer {_name(model, layer)} or after it")
+    return found
 
 # %% ../nbs/10_gradcam.ipynb #5106e8a1
 def find_layer(
-    model:nn.Module, layer, # a module, or its dotted name
+    model:nn.Module, layer:str|nn.Module, # a module, or its dotted name
     images:Tensor|None=None, # for the list of layers in the message
 ) -> nn.Module:
     "The module that is meant, or an `InputError` that lists the layers there are."
@@ -160,14 +163,21 @@ def weighted_sum(
     weights:Tensor, # (B,K)
 ) -> Tensor: # (B,h,w), with its sign: before the ReLU
     "The maps added up with their weights (Selvaraju et al. 2017, equation 2, before the ReLU)."
-    return torch.einsum("bkhw,bk->bhw", A, weights)
+    return torch.einsum("bkhw,bk->bhw", A, weights.to(A))
+
+# %% ../nbs/10_gradcam.ipynb #b3c1f0c1
+def _check_size(size):
+    "An `InputError` unless height and width of an image are of a kind that fits into memory."
+    if not all(1 <= side <= 8192 for side in size):
+        raise InputError(f"an image of {size[0]}×{size[1]} pixels was asked for: give sides from 1 to 8192")
 
 # %% ../nbs/10_gradcam.ipynb #d9e63cee
 def to_heat(
     maps:Tensor, # (B,h,w), with their sign
-    size:tuple, # height and width of the image
+    size:tuple[int, int], # height and width of the image
 ) -> Tensor: # (B,H,W) in [0,1]: each map reaches from 0 to 1, or is 0 everywhere
     "ReLU, bilinear enlargement, and each map stretched from 0 to 1; constant maps become 0."
+    _check_size(size)
     heat = F.interpolate(maps.clamp(min=0)[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
     flat = high - low <= 1e-6 * high
@@ -212,26 +222,26 @@ class Cams:
 def cams(
     model:nn.Module, # any network; left as it was, modes and gradients included
     images:Tensor, # (B,C,H,W), uint8, or float in the range that the network takes
-    layer, # a module of the network, or its dotted name; see `cam_layers`
-    target="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
+    layer:str|nn.Module, # a module of the network, or its dotted name; see `cam_layers`
+    target:str|Callable="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
     eps:float=0., # of Grad-CAM++, see `plusplus_weights`
     batch_size:int=64, # images at a time
 ) -> Cams: # on the CPU
     "Grad-CAM (Selvaraju et al. 2017) and Grad-CAM++ (Chattopadhay et al. 2018) from one backward pass."
-    if batch_size < 1: raise InputError(f"batch_size has to be at least 1, not {batch_size}")
-    done, fits = [], isinstance(images, Tensor) and images.ndim == 4  # what does not fit is refused below
-    for part in images.split(batch_size) if fits else [images]:
+    done = []
+    for part in images.split(batch_size):
         A, g, score = layer_gradients(model, part, layer, target)
         weights, lost = plusplus_weights(A, g, eps)
         heat = [to_heat(weighted_sum(A, w), part.shape[2:]) for w in (gradcam_weights(g), weights)]
+        note("black", heat[0].amax((1, 2)) == 0, layer)
         done.append([x.cpu() for x in (*heat, score, lost)])
     return Cams(*map(torch.cat, zip(*done, strict=True)))
 
 # %% ../nbs/10_gradcam.ipynb #5ce5596c
 @explaining()
 def cam(
-    model:nn.Module, images:Tensor, layer, # as for `cams`
-    target="fake", # "fake", "real", or a function output → (B,)
+    model:nn.Module, images:Tensor, layer:str|nn.Module, # as for `cams`
+    target:str|Callable="fake", # "fake", "real", or a function output → (B,)
     method:str="gradcam", # or "gradcam++"
     eps:float=0., batch_size:int=64, # as for `cams`
 ) -> Tensor: # (B,H,W) in [0,1], on the CPU
@@ -247,7 +257,11 @@ def heat_colours(
     "Heat as colours."
     import matplotlib
 
-    return torch.from_numpy(matplotlib.colormaps[cmap](maps.numpy(), bytes=True))[..., :3].permute(0, 3, 1, 2)
+    if cmap not in matplotlib.colormaps: raise InputError(f"there is no colour map {cmap!a}: 'turbo' is one")
+    if maps.min() < 0 or maps.max() > 1:
+        raise InputError(f"maps reach from {maps.min():.3g} to {maps.max():.3g}: give heat in [0,1]")
+    colours = matplotlib.colormaps[cmap](maps.detach().cpu().numpy(), bytes=True)
+    return torch.from_numpy(colours)[..., :3].permute(0, 3, 1, 2)
 
 # %% ../nbs/10_gradcam.ipynb #3c619692
 def overlay(
@@ -257,17 +271,13 @@ def overlay(
     cmap:str="turbo", # a colour map of matplotlib
 ) -> Tensor: # (N,3,H,W) uint8
     "Heat laid over the images."
-    images = images if images.dtype == torch.uint8 else to_uint8(images)
-    if images.shape[0] != maps.shape[0] or images.shape[2:] != maps.shape[1:]:
-        raise InputError(f"images of shape {tuple(images.shape)} and maps of shape {tuple(maps.shape)} "
-                         "do not fit: give one map for each image, of its size")
-    colours, images = heat_colours(maps, cmap), images.expand(-1, 3, -1, -1)
-    return torch.lerp(images.float(), colours.float(), alpha).round().to(torch.uint8)
+    images = check_images(images)  # (N,3,H,W) uint8
+    return torch.lerp(images.float(), heat_colours(maps, cmap).float(), alpha).round().to(torch.uint8)
 
 # %% ../nbs/10_gradcam.ipynb #a3e094ed
 def _cam_columns(images, tables):
     "The columns of `plot_cam_table`, (N,3,H,W) each, and their titles."
-    columns, titles = [images.expand(-1, 3, -1, -1)], ["image"]
+    columns, titles = [images], ["image"]
     for both in tables.values():
         maps = [both.gradcam[:len(images)], both.plusplus[:len(images)]]
         columns += [heat_colours(m) for m in maps] + [overlay(images, m) for m in maps]
@@ -276,13 +286,14 @@ def _cam_columns(images, tables):
 
 def plot_cam_table(
     images:Tensor, # (N,C,H,W) uint8, or float in [-1,1]; a row each
-    heat, # `Cams`, or a dict: name of a layer → `Cams`
-    captions=None, # N short texts, to the left of each row
+    heat:Cams|dict, # `Cams`, or a dict: name of a layer → `Cams`
+    captions:Sequence[str]|None=None, # N short texts, to the left of each row
     cell:int=64, # screen pixels of one image
 ): # matplotlib Figure
     "A row for each image: the image, then for each layer Grad-CAM, Grad-CAM++ and both laid over the image."
-    images = images if images.dtype == torch.uint8 else to_uint8(images)
-    tables = heat if isinstance(heat, dict) else {"": heat}
+    images, tables = check_images(images), heat if isinstance(heat, dict) else {"": heat}
+    if not tables or not all(isinstance(both, Cams) for both in tables.values()):
+        raise InputError("heat holds no maps: give `Cams`, or a dict, name of a layer → `Cams`")
     columns, titles = _cam_columns(images, tables)
     n, size, pad = len(images), images.shape[-1], max(1, images.shape[-1] // 16)
     step = size + pad  # from one image to the next
@@ -296,7 +307,8 @@ def plot_cam_table(
     ax.imshow(picture.numpy(), interpolation="nearest")
     ax.axis("off")
     def write(x, y, text, ha="center", va="bottom", weight="normal"):
-        ax.text(x, y, text, ha=ha, va=va, weight=weight, fontsize=8 if len(tables) > 1 else 7)
+        ax.text(x, y, text, ha=ha, va=va, weight=weight, fontsize=8 if len(tables) > 1 else 7,
+                parse_math=False)
     for i, title in enumerate(titles): write(i * step + size / 2, -step * .05, title)
     for i, name in enumerate(tables): write((3 + 4 * i) * step - pad, -step * .35, name, weight="bold")
     for i, t in enumerate(captions or []): write(-step * .1, i * step + size / 2, t, ha="right", va="center")
@@ -305,12 +317,13 @@ def plot_cam_table(
 # %% ../nbs/10_gradcam.ipynb #69a5a94a
 def box_masks(
     boxes:Tensor, # (N,4): x, y, width, height in pixels
-    size:tuple, # height and width of the image
+    size:tuple[int, int], # height and width of the image
 ) -> Tensor: # (N,H,W) float32 in [0,1]: share of each pixel that lies inside
     "Boxes as masks; what reaches beyond the image is cut off."
+    _check_size(size)
     x, y, width, height = boxes.float()[:, :, None].unbind(1)  # (N,1) each
     def cover(start, length, n):  # overlap of [start, start+length] with each pixel [i, i+1]
-        i = torch.arange(n)
+        i = torch.arange(n, device=boxes.device)
         return (torch.minimum(start + length, i + 1) - torch.maximum(start, i)).clamp(min=0)
     return cover(y, height, size[0])[:, :, None] * cover(x, width, size[1])[:, None, :]
 
@@ -322,13 +335,13 @@ def bootstrap_interval(
     generator:torch.Generator|None=None, # where the random numbers come from; by default always the same ones
 ) -> tuple[float, float]: # low, high; NaN without values
     "Percentile interval of the mean: how far it would move had other images been drawn (Efron 1979)."
-    values = values[~values.isnan()].double()
+    values = values[~values.isnan()].double().cpu()
     if not len(values): return math.nan, math.nan
     generator, n = generator or seeded(0), len(values)
-    drawn = (torch.randint(n, (100, n), generator=generator) for _ in range(math.ceil(draws / 100)))
+    rounds = range(math.ceil(draws / 100))
+    drawn = (torch.randint(n, (100, n), generator=generator, device="cpu") for _ in rounds)
     means = torch.cat([values[index].mean(1) for index in drawn])
-    low, high = torch.quantile(means, torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
-    return low.item(), high.item()
+    return means.quantile((1 - level) / 2).item(), means.quantile((1 + level) / 2).item()
 
 # %% ../nbs/10_gradcam.ipynb #46b638d1
 @dataclass(eq=False, repr=False)
@@ -368,8 +381,8 @@ def heat_share(
     if masks.shape != maps.shape:
         raise InputError(f"maps are {tuple(maps.shape)}, masks or boxes {tuple(masks_or_boxes.shape)}: "
                          f"give masks of the shape of the maps, or boxes ({len(maps)},4)")
-    if not (maps >= 0).all():
-        raise InputError("maps hold negative numbers or NaN: give heat maps as `cam` makes them")
+    if (maps < 0).any(): raise InputError("maps hold negative numbers: give heat maps as `cam` makes them")
+    if (masks < 0).any() or (masks > 1).any(): raise InputError("masks reach beyond [0,1]: give bool")
     maps, masks = maps.double().flatten(1), masks.double().flatten(1)
     total, area = maps.sum(1), masks.mean(1)
     black, without = total == 0, area == 0
@@ -386,7 +399,7 @@ def heat_share(
 class Explanation:
     "Heat maps of a set of images at several layers, and where the heat lies if known. Made by `explain`."
     data: ImageSet # the images
-    target: object # "fake", "real" or a function
+    target: str|Callable # "fake", "real" or a function
     layers: dict # name of the layer → (channels, height, width)
     heat: dict # name of the layer → `Cams`
 
@@ -439,23 +452,23 @@ def _table_line(r, known):
 @explaining()
 def explain(
     run:Run|nn.Module|str|Path, # a run, its path or the name of a ready run; or a network, with images
-    images=None, # an `ImageSet`, tensor, folder, data set or "samples"; by default held-out images of the run
-    layers=None, # names of layers; by default the last one of each resolution
-    target="fake", # "fake", "real", or a function output → (B,)
+    # an `ImageSet`, tensor, folder, data set or "samples"; by default held-out images of the run
+    images:ImageSet|Tensor|np.ndarray|str|Path|None=None,
+    layers:Sequence[str]|None=None, # names of layers; by default the last one of each resolution
+    target:str|Callable="fake", # "fake", "real", or a function output → (B,)
     limit:int=1000, # at most so many images
-    weights=None, # of a run: "best", "last" or an epoch; by default the best, if known
+    weights:str|int|None=None, # of a run: "best", "last" or an epoch; by default the best, if known
     batch_size:int=64, # images at a time
 ) -> Explanation:
     "Where a discriminator looks: heat by layer and method, and its share inside masks or boxes, if known."
     if not callable(target): choose(target, ("fake", "real"), "target")
-    if limit < 1: raise InputError(f"limit has to be at least 1, not {limit}")
     if not isinstance(run, nn.Module): run = open_run(run)
     data = _images_to_explain(run, images, limit)
     model = run.discriminator(weights) if isinstance(run, Run) else run
     places = cam_layers(model, data.images)
     if not places:
         raise InputError(f"this {type(model).__name__} has no layer with spatial extent: nothing to draw")
-    if layers is None: layers = {shape[1:]: name for name, shape in places.items()}.values()
+    if not layers: layers = {shape[1:]: name for name, shape in places.items()}.values()
     heat = {name: cams(model, data.images, name, target, batch_size=batch_size) for name in layers}
     def shape_of(name): return layer_gradients(model, data.images[:1], name, target)[0].shape[1:]
     sizes = {name: places[name] if name in places else shape_of(name) for name in heat}
@@ -464,13 +477,17 @@ def explain(
 # %% ../nbs/10_gradcam.ipynb #23ef3c04
 def _images_to_explain(run, images, limit):
     "An `ImageSet` from what was given."
+    if isinstance(images, np.ndarray): images = ImageSet.of(images).images
     if isinstance(images, ImageSet): return images.subset(slice(0, limit))
     if isinstance(images, Tensor): return ImageSet(images[:limit], name="given", split="")
     if isinstance(run, Run) and images is None: return _held_out(run, limit)
     if isinstance(run, Run) and images == "samples": return _generated(run, limit)
     if images is None: raise InputError("a network alone has no images: give images, an ImageSet or a tensor")
     split = "test" if has_split(images, "test") else "train"
-    return load_images(images, split, size=getattr(run, "img_size", None), progress=False).sample(limit)
+    size, channels = getattr(run, "img_size", None), getattr(run, "img_channels", None)
+    if isinstance(run, Run): channels = run.info["model"]["img_channels"]
+    known = channels if channels in (1, 3) else None
+    return load_images(images, split, size=size, channels=known, progress=False).sample(limit)
 
 def _held_out(run, limit):
     "Held-out images of the run's data, training images if none are held out, samples if all are gone."
@@ -486,4 +503,12 @@ def _generated(run, limit, why=""):
     return ImageSet(run.samples()[:limit], name=f"generated images of {run.path.name}{why}", split="")
 
 # %% ../nbs/10_gradcam.ipynb #9a4d9904
-guard(__name__)
+guard(__name__, {
+    "n": "1..1e9", "eps": "0..", "batch_size": "1..1e9", "limit": "1..1e9", "alpha": "0..1",
+    "cell": "4..1000", "draws": "1..1e5", "level": "0..1", "images": "N C H W", "explain.images": "any",
+    "A": "B K h w float finite", "g": "B K h w float finite", "weighted_sum.weights": "B K float finite",
+    "to_heat.maps": "B h w float finite", "maps": "N H W float finite", "boxes": "N 4 finite",
+    "bootstrap_interval.values": "N float", "masks_or_boxes": "… finite",
+    "Cams.gradcam": "B H W", "Cams.plusplus": "B H W", "score": "B", "lost": "B",
+    "HeatShare.heat": "N", "area": "N", "ratio": "N", "elsewhere": "N", "black": "0..", "without": "0..",
+})

@@ -7,9 +7,10 @@ __all__ = ['lerp', 'slerp', 'walk', 'on_plane', 'latent_grid', 'truncate', 'Near
 
 # %% ../nbs/11_latent.ipynb #edecb9b3
 import itertools
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,14 +20,34 @@ from .features import check_images, extract_features, get_extractor
 from .fid import distances
 from .guards import guard
 
+# %% ../nbs/11_latent.ipynb #b3c1f0a2
+def _number(t, *latents, dtype=None):
+    "A place between latents as a tensor of their type, if all of them fit together."
+    t = torch.as_tensor(t, dtype=dtype or latents[0].dtype, device=latents[0].device)
+    try: torch.broadcast_shapes(*(x.shape for x in (t, *latents)))
+    except RuntimeError: fits = False
+    else: fits = len({x.dtype for x in latents}) == 1
+    if not t.isfinite().all() or max(x.abs().max() for x in latents) > 1e15:
+        raise InputError("places between latents have to be finite numbers, and latents to end at 1e15")
+    if fits: return t
+    given = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in latents)
+    raise InputError(f"latents {given} and places {tuple(t.shape)} do not fit together: "
+                     "give latents of one kind, and places (n,1)")
+
+# %% ../nbs/11_latent.ipynb #b3c1f0a3
+def _check_many(n, like):
+    "An `InputError` for more latents than a gigabyte holds."
+    most = 2**28 // max(1, like.shape[-1])
+    if n > most: raise InputError(f"{n:,} latents were asked for: at most {most:,} of this length are made")
+
 # %% ../nbs/11_latent.ipynb #ce51a1d4
 def lerp(
     a:Tensor, # (…,d), where t = 0
     b:Tensor, # (…,d), where t = 1
-    t, # a float, or a tensor that broadcasts against a and b, e.g. (n,1); usually in [0,1]
+    t:float|Tensor|np.ndarray, # broadcasts against a and b, e.g. a float or (n,1); usually in [0,1]
 ) -> Tensor: # (…,d)
     "Straight from a to b; the ends are met exactly."
-    return torch.lerp(a, b, torch.as_tensor(t, dtype=a.dtype, device=a.device))
+    return torch.lerp(a, b, _number(t, a, b))
 
 # %% ../nbs/11_latent.ipynb #20a0fcf4
 def _right_angle(u):
@@ -38,10 +59,10 @@ def _right_angle(u):
 def slerp(
     a:Tensor, # (…,d), where t = 0
     b:Tensor, # (…,d), where t = 1
-    t, # a float, or a tensor that broadcasts against a and b, e.g. (n,1); usually in [0,1]
+    t:float|Tensor|np.ndarray, # broadcasts against a and b, e.g. a float or (n,1); usually in [0,1]
 ) -> Tensor: # (…,d)
     "Along the sphere from a to b (Shoemake 1985, section 3.3), linear in length; the ends are met exactly."
-    t = torch.as_tensor(t, dtype=torch.float64, device=a.device)
+    t = _number(t, a, b, dtype=torch.float64)
     long_a, long_b = (x.double().norm(dim=-1, keepdim=True) for x in (a, b))
     u, v = F.normalize(a.double(), dim=-1), F.normalize(b.double(), dim=-1)
     # the origin has no direction: keep the other's
@@ -58,7 +79,7 @@ def slerp(
 def walk(
     points:Tensor, # (K,d), K ≥ 2
     steps:int, # from each point to the next
-    path=slerp, # or `lerp`
+    path:Callable=slerp, # or `lerp`
     closed:bool=False, # go back to the first point in the end
 ) -> Tensor: # ((K-1)·steps + 1, d); closed: (K·steps + 1, d)
     "From point to point in equal steps; every `steps`-th latent is exactly one of the points."
@@ -66,18 +87,19 @@ def walk(
     if points.ndim != 2 or len(points) < 2:
         shape = tuple(points.shape)
         raise InputError(f"a walk was asked through points of shape {shape}: give (K,d) with K from 2 on")
-    if steps < 1: raise InputError(f"a walk of {steps} steps was asked: give 1 or more")
-    t = torch.arange(steps, device=points.device)[:, None] / steps  # (steps,1): 0 ≤ t < 1
+    _check_many(len(points) * steps, points)
+    t = torch.arange(steps, dtype=torch.float32, device=points.device)[:, None] / steps  # 0 ≤ t < 1
     return torch.cat([*(path(a, b, t) for a, b in itertools.pairwise(points)), points[-1:]])
 
 # %% ../nbs/11_latent.ipynb #0350c264
 def on_plane(
     a:Tensor, b:Tensor, c:Tensor, # (d,) each: the latents at (0,0), (1,0) and (0,1)
-    x, y, # floats, or tensors (n,1) each
+    x:float|Tensor|np.ndarray, y:float|Tensor|np.ndarray, # floats, or tensors (n,1) each
     shell:bool=True, # pull back to the lengths of a, b and c
 ) -> Tensor: # (d,) or (n,d)
     "A point of the plane through three latents."
-    x, y = (torch.as_tensor(v, dtype=a.dtype, device=a.device) for v in (x, y))
+    x = _number(x, a, b, c)
+    y = _number(y, a, b, c, x)
     z = a + x * (b - a) + y * (c - a)
     if not shell: return z
     long_a, long_b, long_c = (v.norm(dim=-1, keepdim=True) for v in (a, b, c))
@@ -91,8 +113,10 @@ def latent_grid(
     shell:bool=True, # pull back to the length of a, b and c
 ) -> Tensor: # (rows·cols, d), row by row
     "A grid of latents on the plane through three of them."
-    y, x = torch.meshgrid(torch.linspace(0, 1, rows), torch.linspace(0, 1, cols), indexing="ij")
-    return on_plane(a, b, c, x.reshape(-1, 1).to(a.device), y.reshape(-1, 1).to(a.device), shell)
+    _check_many(rows * cols, a)
+    down, right = (torch.linspace(0, 1, n, dtype=torch.float32, device=a.device) for n in (rows, cols))
+    y, x = torch.meshgrid(down, right, indexing="ij")
+    return on_plane(a, b, c, x.reshape(-1, 1), y.reshape(-1, 1), shell)
 
 # %% ../nbs/11_latent.ipynb #dcc82d66
 def truncate(
@@ -102,7 +126,7 @@ def truncate(
     "Latents of the truncated normal distribution (Brock et al. 2019, section 3.1); ranks are kept."
     if not limit > 0:
         raise InputError(f"latents cannot be truncated at {limit}: give a limit above 0, such as 1.0")
-    if math.isinf(limit): return z
+    if limit > 1e300: return z  # infinity
     # Φ(l); Φ(-l) is 1 - Φ(l)
     high = torch.special.ndtr(torch.tensor(float(limit), dtype=torch.float64, device=z.device))
     quantile = (1 - high) + torch.special.ndtr(z.double()) * (2 * high - 1)
@@ -116,8 +140,11 @@ class Nearest:
     distance: Tensor # (N,k) float32, in the space of the features
     mirrored: Tensor # (N,k) bool: the mirror image is the near one
 
-    def images(self, real): # (M,C,H,W) → (N·k,C,H,W), mirrored where the mirror image is meant
+    def images(self,
+        real:Tensor, # (M,C,H,W), those that were searched
+    ) -> Tensor: # (N·k,C,H,W), mirrored where the mirror image is meant
         "The real images that were found."
+        if self.index.max() >= len(real): raise InputError(f"these {len(real)} images are not those searched")
         found = real[self.index.flatten()]
         return torch.where(self.mirrored.flatten()[:, None, None, None], found.flip(-1), found)
 
@@ -135,7 +162,7 @@ class RealIndex:
 # %% ../nbs/11_latent.ipynb #205c3d00
 def nearest_real(
     images:Tensor, # (N,C,H,W) uint8, or float in [-1,1]
-    real, # (M,C,H,W) uint8, or a `RealIndex` of them
+    real:Tensor|RealIndex, # (M,C,H,W) uint8, or a `RealIndex` of them
     k:int=1, # how many of the nearest
     extractor="small", # whose features; not looked at if `real` is a `RealIndex`
 ) -> Nearest:
@@ -151,4 +178,11 @@ def nearest_real(
     return Nearest(*map(torch.cat, zip(*parts, strict=True)))
 
 # %% ../nbs/11_latent.ipynb #9a4d1427
-guard(__name__)
+guard(__name__, {
+    "lerp.a": "… d float finite", "lerp.b": "… d float finite", "slerp.a": "… d float finite",
+    "slerp.b": "… d float finite", "a": "d float finite", "b": "d float finite", "c": "d float finite",
+    "points": "… float finite", "steps": "1..1e9", "rows": "1..1e9", "cols": "1..1e9",
+    "z": "… float finite", "limit": "any", "images": "N C H W",
+    "RealIndex.real": "M C H W uint8", "nearest_real.real": "any", "real": "M C H W",
+    "Nearest.index": "N k int", "Nearest.distance": "N k", "Nearest.mirrored": "N k bool",
+})

@@ -1,7 +1,8 @@
 """Strangers' networks under Grad-CAM: what goes in, what comes out, and whether its score can be explained."""
 import contextlib
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,8 +15,8 @@ from .features import to_channels
 from .guards import guard
 from .session import undisturbed
 
-__all__ = ["grey_input", "has_extent", "as_input", "output_of", "one_logit", "is_saturated", "note_saturated",
-           "explaining"]
+__all__ = ["grey_input", "has_extent", "as_input", "output_of", "one_logit", "own_score", "gradient_of", "is_saturated",
+           "note", "explaining"]
 
 
 def grey_input(
@@ -24,6 +25,9 @@ def grey_input(
     "Two grey images of the kind that the network takes, as far as that is known."
     first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     channels, size = getattr(model, "img_channels", None) or first, getattr(model, "img_size", 64)
+    if not all(isinstance(x, int) and 0 < x <= 4096 for x in (channels, size)):
+        raise InputError(f"this {type(model).__name__} asks for {channels!r:.20} channels of {size!r:.20} pixels: "
+                         "give images, as it takes them")
     return torch.zeros(2, channels, size, size)
 
 
@@ -37,12 +41,9 @@ def has_extent(
 
 def as_input(
     model: nn.Module,
-    images: Any,  # (B,C,H,W); what else is given is refused
+    images: Tensor,  # (B,C,H,W)
 ) -> Tensor:
     "Images as the network takes them: uint8 → [-1,1], floats as they are; its channels, its device, its type."
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.numel():
-        shape = tuple(getattr(images, "shape", ()))
-        raise InputError(f"images have shape {shape}: give a tensor (B,C,H,W), uint8 or float")
     if images.dtype != torch.uint8 and not (images.is_floating_point() and images.isfinite().all()):
         raise InputError(f"images are {images.dtype} and not all finite floats: give uint8 or finite floats")
     channels = getattr(model, "img_channels", images.shape[1])
@@ -68,9 +69,13 @@ def output_of(
     try: return functional_call(model, state, (x,)) if state else model(x)
     except InputError: raise
     except Exception as e:  # a stranger's code may raise anything
-        reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise InputError(f"this {type(model).__name__} fails on images of shape {tuple(x.shape)} ({reason}): "
+        raise InputError(f"this {type(model).__name__} fails on images of shape {tuple(x.shape)} ({_reason(e)}): "
                          "give a network that takes images, and images as it takes them") from e
+
+
+def _reason(error: Exception) -> str:
+    "What an error of somebody's code says, in a line."
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def one_logit(
@@ -79,71 +84,123 @@ def one_logit(
     target: str,  # "fake" or "real", for the message
 ) -> Tensor:  # (n,)
     "The single logit of each image, or an `InputError` that says which function to give."
-    if isinstance(output, Tensor) and output.numel() == n: return output.flatten()
-    what, example = f"is a {type(output).__name__}", "output[0].flatten()"
-    if isinstance(output, Tensor): what, example = f"has shape {tuple(output.shape)}", "output[:, 3]"
+    if isinstance(output, Tensor) and output.numel() == n and output.shape[:1] in ((n,), ()):
+        if output.is_floating_point(): return output.flatten()
+        raise InputError(f"the network's output is {output.dtype}: a logit has to be a float, with a gradient")
+    what, example = f"is a {type(output).__name__}", "output.logits[:, 0]"
+    if isinstance(output, list | tuple): example = "output[0].flatten()"
+    if isinstance(output, Tensor):
+        what, places = f"has shape {tuple(output.shape)}", tuple(range(1, output.ndim))
+        example = f"output[:, {min(3, output.shape[1] - 1)}]" if output.ndim == 2 else f"output.mean({places})"
     if isinstance(output, dict) and output:
-        what = f"is a dict of {', '.join(map(repr, output))}"
+        what = f"is a dict of {', '.join(map(repr, output))}"[:100]
         example = f"output[{next(iter(output))!r}].flatten()"
     raise InputError(f"the network's output {what}, so there is no single logit for target '{target}': "
                      f"give a function such as target=lambda output: {example}")
 
 
+def own_score(
+    target: Callable,  # a function output → (n,)
+    output: Any,  # of a network, given n images
+    n: int,
+) -> Tensor:  # (n,)
+    "What a target function makes of an output, if it is a number for each image."
+    try: score = target(output)
+    except Exception as e:  # somebody's code may raise anything
+        raise InputError(f"the target function fails on the network's output, a {type(output).__name__} "
+                         f"({_reason(e)}): give a function of what the network returns") from e
+    if isinstance(score, Tensor) and score.shape == (n,) and score.is_floating_point(): return score
+    given = f"{tuple(score.shape)} {score.dtype}" if isinstance(score, Tensor) else type(score).__name__
+    raise InputError(f"the target gave {given}: give one score for each of the {n} images, shape ({n},), as floats")
+
+
+def gradient_of(
+    score: Tensor,  # (B,)
+    at: Tensor,  # activations of a layer
+) -> Tensor | None:  # of their shape
+    "The gradient of the scores; None where they do not depend on the activations."
+    try: return torch.autograd.grad(score.sum(), at, allow_unused=True)[0] if score.requires_grad else None
+    except RuntimeError as e:  # a step of somebody's network that has no derivative, or writes in place
+        raise InputError(f"no gradient passes back through this network ({_reason(e)})") from e
+
+
 _ENDS = dict(Sigmoid=(0., 1.), Softmax=(0., 1.), Tanh=(-1., 1.))  # steps of the graph, and where their outputs end
 _PLAIN = ("Neg View UnsafeView ReshapeAlias Squeeze Unsqueeze Select Slice Index Mean Sum Mul Div Add Sub Rsub Log "
-          "ToCopy Clone Alias AsStrided Permute T Transpose Unbind Split Expand").split()  # those in between
+          "ToCopy Clone Alias AsStrided Permute T Transpose Unbind Split Expand Stack Cat").split()  # those in between
 
 
 def is_saturated(
     score: Tensor,  # (B,) with its graph
     near: float = 1e-3,  # of the range of the sigmoid
 ) -> Tensor:  # (B,) bool
-    "Whether a score comes out of a sigmoid, softmax or tanh, and out of its flat ends, where no gradient passes."
-    step, none = score.grad_fn, torch.zeros(len(score), dtype=torch.bool)
-    for _ in range(20):
+    """Whether a score comes out of sigmoids, softmaxes or tanhs, and out of their flat ends, where no gradient passes.
+
+    Of a score made of several, as of a network with a list of outputs, all have to."""
+    none = torch.zeros(len(score), dtype=torch.bool)
+    steps, flat = [score.grad_fn], []  # the steps grow while they are walked through
+    for step in steps:
         name = "" if step is None else step.name().split("Backward")[0]
         if name in _ENDS:
-            low, high = _ENDS[name]
-            out = getattr(step, "_saved_result", none).detach().float().cpu()
-            flat = torch.minimum(out - low, high - out) < near * (high - low)
-            return flat.reshape(len(flat), -1).all(1) if flat.ndim and len(flat) == len(score) else none
-        before = [f for f, _ in step.next_functions if f is not None] if step is not None else []
-        if name not in _PLAIN or len(before) != 1: return none
-        step = before[0]
-    return none
+            flat.append(_at_end(getattr(step, "_saved_result", none), *_ENDS[name], near))
+            if len(flat[-1]) != len(score): return none
+            continue
+        before = [f for f, _ in step.next_functions if f is not None and f not in steps] if step is not None else []
+        if name not in _PLAIN or len(steps) > 100: return none
+        steps += before
+    return torch.stack(flat).all(0) if flat else none
 
 
-_seen: ContextVar[dict | None] = ContextVar("_seen", default=None)  # layer → saturated scores, all scores
+def _at_end(out: Tensor, low: float, high: float, near: float) -> Tensor:
+    "Whether all numbers of an image lie near the ends of the range; empty where there are no images."
+    out = out.detach().float().cpu()
+    flat = torch.minimum(out - low, high - out) < near * (high - low)
+    return flat.reshape(len(flat), -1).all(1) if flat.ndim else flat.new_zeros(0)
 
 
-def note_saturated(
-    score: Tensor,  # (B,) with its graph
+_seen: ContextVar[dict | None] = ContextVar("_seen", default=None)  # what, layer → images of which it is true, images
+
+
+def note(
+    what: str,  # "saturated" or "black"
+    found: Tensor,  # (B,) bool, of which images it is true
     layer: Any,  # which is explained: the images are the same at each
 ) -> None:
-    "Count scores for the one warning at the end of `explaining`."
+    "Count images for the one warning at the end of `explaining`."
     seen = _seen.get()
     if seen is None: return
-    saturated, n = seen.get(layer, (0, 0))
-    seen[layer] = saturated + int(is_saturated(score).sum()), n + len(score)
+    true, n = seen.get((what, layer), (0, 0))
+    seen[what, layer] = true + int(found.sum()), n + len(found)
+
+
+def _worst(seen: dict, what: str) -> tuple[int, int, Any]:
+    "At the layer where it is true of most images: of how many, of how many in all, and the layer."
+    counts = [(*count, layer) for (kind, layer), count in seen.items() if kind == what]
+    return max(counts, default=(0, 0, ""), key=lambda count: count[0])
 
 
 @contextlib.contextmanager
 def explaining() -> Iterator[None]:
-    "Around what makes heat maps, as a decorator: the session changes nothing, and a saturated score is said once."
-    with undisturbed(grad=True):
+    """Around what makes heat maps, as a decorator: the session changes nothing, compiled networks run as written, and
+    what is wrong with many maps is said once."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(undisturbed(grad=True))
+        if "torch._dynamo" in sys.modules: stack.enter_context(torch.compiler.set_stance("force_eager"))
         if _seen.get() is not None:  # within another
             yield
             return
-        token = _seen.set({})
-        try:
-            yield
-            saturated, n = max((_seen.get() or {}).values(), default=(0, 0))
-        finally: _seen.reset(token)
+        stack.callback(_seen.reset, _seen.set(seen := {}))
+        yield
+    (saturated, n, _), (black, of, layer) = _worst(seen, "saturated"), _worst(seen, "black")
     if saturated:
         warnings.warn(f"the score of {saturated} of {n} images is saturated: it comes out of a sigmoid, softmax or "
                       "tanh, at whose ends no gradient passes, so that maps turn black or to noise; explain the tensor "
                       "that goes into it, the logit: let the network return that, e.g. with nn.Identity() in place of "
-                      "nn.Sigmoid()", stacklevel=4)
+                      "nn.Sigmoid()", stacklevel=5)
+    elif 2 * black > of:
+        name = f"'{layer}'" if isinstance(layer, str) else type(layer).__name__
+        warnings.warn(f"the maps of {black} of {of} images at layer {name} are 0 everywhere: nothing there speaks for "
+                      "this target; try the other target or another layer, and look at the range of the images",
+                      stacklevel=5)
 
 
-guard(__name__)
+guard(__name__, {"n": "1..1e9", "images": "B C H W", "x": "B …", "at": "B …", "score": "B float", "near": "0..1"})

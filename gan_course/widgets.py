@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .core import InputError, image_grid
+from torch import Tensor
+
+from .core import ImageSet, InputError
+from .embed import printable
 from .guards import guard
 from .latent import RealIndex, nearest_real
-from .scenes import EpochScene, LatentScene, LatentState, free_name, png, save_gif
+from .scenes import EpochScene, LatentScene, LatentState, free_name, png, save_gif, sheet
+from .storage import atomic_write, writing
 
 try:
     import anywidget
@@ -53,14 +57,19 @@ class Track(anywidget.AnyWidget):
     interval = traitlets.Int(0).tag(sync=True)  # ms from one value to the next while playing; 0: no play button
 
 
+def _as_html(text) -> str:
+    "A text on the page: names and messages hold what a stranger's run brought along."
+    return html.escape(printable(str(text)))
+
+
 def _line(text=""):
     "One line of text for messages; empty it takes no room."
-    return w.HTML(html.escape(text), layout=w.Layout(margin="2px 0"))
+    return w.HTML(_as_html(text), layout=w.Layout(margin="2px 0"))
 
 
 def _titled(title, *children):
     "A group with a title."
-    head = w.HTML(f'<span style="opacity:.8">{html.escape(title)}</span>', layout=w.Layout(margin="0", height="22px"))
+    head = w.HTML(f'<span style="opacity:.8">{_as_html(title)}</span>', layout=w.Layout(margin="0", height="22px"))
     return _column(head, *children, margin="0 16px 8px 0")
 
 
@@ -85,8 +94,8 @@ class _View(w.VBox):
         self.error: str|None = None
         self.message = _line()
 
-    def say(self, text):
-        self.message.value = html.escape(str(text))
+    def say(self, text: object):
+        self.message.value = _as_html(text)
 
     def guarded(self, action: Callable[[], object]):
         "For observers: whatever a learner can cause ends as a line of text."
@@ -97,9 +106,9 @@ class _View(w.VBox):
                 self.say(e)
         return act
 
-    def refuse(self, error):
+    def refuse(self, error: Exception):
         "Show this line in place of the widget."
-        self.error = str(error)
+        self.error = printable(str(error))
         self.message = _line(self.error)
         self.children = [self.message]
 
@@ -108,11 +117,12 @@ class LatentExplorer(_View):
     "Two rows of candidates, a slider between the chosen ones, and a pad over the plane that they span with a third."
     def __init__(self,
         run_or_generator,  # a run, the path of a run folder, the name of a ready run; or a generator
-        real=None,  # (M,C,H,W) uint8 for the nearest real images; by default what the run was trained on, if at hand
-        folder=".",  # where PNG and GIF are saved
+        # for the nearest real images: (M,C,H,W) uint8; by default what the run was trained on, if at hand
+        real: Tensor | ImageSet | None = None,
+        folder: str | Path = ".",  # where PNG and GIF are saved
     ):
         super().__init__()
-        self.real, self.folder = real, Path(folder)
+        self.real, self.folder = real, Path(folder).expanduser()
         self._index: RealIndex|None = None  # of the real images, once they were asked for
         try:
             self.scene = LatentScene(run_or_generator)
@@ -178,7 +188,7 @@ class LatentExplorer(_View):
         self.say("looking …")
         if self._index is None: self._index = RealIndex(self._real_images())
         found = nearest_real(self.scene.image(self.state)[None], self._index, k=4)
-        self.found.value = png(image_grid(found.images(self._index.real), 4, 1))
+        self.found.value = sheet(found.images(self._index.real), 4)
         self.say(f"the nearest of {len(self._index.real):,} real images, by features of the small network; "
                  f"distance {found.distance[0, 0]:.2f} (a copy has 0)")
 
@@ -191,7 +201,7 @@ class LatentExplorer(_View):
 
     def _save_png(self):
         path = free_name(self.folder, "latent", ".png")
-        path.write_bytes(png(self.scene.image(self.state), 8))
+        with writing(path), atomic_write(path) as part: part.write_bytes(png(self.scene.image(self.state), 8))
         self.say(f"saved {path}")
 
     def _save_gif(self):
@@ -229,9 +239,11 @@ class EpochBrowser(_View):
 
     def go(self, epoch: int):
         "Show a recorded epoch."
+        if epoch not in self.scene.epochs:
+            raise InputError(f"epoch {epoch} is not recorded: there are {', '.join(map(str, self.scene.epochs))}")
         if not self._quiet: self.slider.value = self.scene.epochs.index(epoch)
 
-    def refresh(self, always_say=True):
+    def refresh(self, always_say: bool = True):
         "Look for new epochs; who was at the last one stays at the last one, who stands elsewhere is left alone."
         epoch, was_last = self.epoch, self.epoch == self.scene.epochs[-1]
         is_new = self.scene.refresh()
@@ -263,7 +275,7 @@ class EpochBrowser(_View):
     def _view_of(self, i):
         "What stands there for run i: a headline and three pictures."
         run, images = self.scene.runs[i], self.scene.recordings[i].images(self.scene.epochs[-1])
-        name, cols = run.path.name, run.info["samples"]["cols"]
+        name, cols = printable(run.path.name), run.info["samples"]["cols"]
         grid = Picture(kind="cells", label=f"images of {name}: choose a latent", chosen=0, width=280,
                        cols=cols, rows=math.ceil(len(images) / cols))
         plot = Picture(kind="plot", label=f"curves of {name}: choose an epoch", width=560)
@@ -288,7 +300,7 @@ class EpochBrowser(_View):
         epoch, frames = self.epoch, self.scene.strip_epochs
         for i, run in enumerate(self.scene.runs):
             self.grids[i].value, self.plots[i].value = self.scene.grid(i, epoch), self.scene.curves(i, epoch)
-            shown, name = self.scene.shown(i, epoch), html.escape(run.path.name)
+            shown, name = self.scene.shown(i, epoch), _as_html(run.path.name)
             self.heads[i].value = f"<b>{name}</b>, epoch {shown} of {run.config.epochs}"
         near = min(range(len(frames)), key=lambda k: abs(frames[k] - epoch))
         self._quiet = True  # marking the frame is no click on it
@@ -319,4 +331,4 @@ class EpochBrowser(_View):
             await asyncio.sleep(self.every)
 
 
-guard(__name__)
+guard(__name__, {"every": "0.001..1e6", "epoch": "0..1e9"})

@@ -301,6 +301,7 @@ def keeping(explainer):
     return Keeping
 
 
+@pytest.mark.filterwarnings("ignore:the maps of")
 def test_both_methods_equal_pytorch_grad_cam():
     """Weights and sums before its post-processing, and the maps after it (min-max twice, enlarged in between)."""
     package = pytest.importorskip("pytorch_grad_cam")
@@ -324,6 +325,7 @@ def test_both_methods_equal_pytorch_grad_cam():
 
 # --- layers
 
+@pytest.mark.filterwarnings("ignore:the maps of")
 def test_layers_are_those_with_spatial_extent():
     torchvision = pytest.importorskip("torchvision")
     net = torchvision.models.resnet18(num_classes=10).eval()
@@ -360,8 +362,8 @@ def test_rows_of_tokens_have_no_spatial_extent():
     (dict(target="bird"), "no target 'bird'.*fake, real"),
     (dict(target=lambda output: output.mean()), r"one score for each of the 12 images"),
     (dict(method="cam"), "no method 'cam'"),
-    (dict(batch_size=0), "batch_size has to be at least 1, not 0"),
-    (dict(images=torch.zeros(3, 32, 32)), r"\(B,C,H,W\)"),
+    (dict(batch_size=0), "batch_size has to be at least 1 .*, not 0"),
+    (dict(images=torch.zeros(3, 32, 32)), r"\(N, C, H, W\)"),
     (dict(images=torch.zeros(2, 2, 32, 32)), "2 channels, but this network takes 3"),
     (dict(images=torch.full((2, 3, 32, 32), 200.)), r"\[-1,1\]"),
     (dict(images=torch.full((2, 3, 32, 32), torch.nan)), "finite"),
@@ -392,7 +394,7 @@ def test_overlay_and_table_take_grey_images_and_floats():
     assert torch.equal(overlay(grey, maps, alpha=0), grey.expand(-1, 3, -1, -1))
     assert torch.equal(overlay(grey, maps, alpha=1), gradcam.heat_colours(maps))
     assert torch.equal(overlay(to_float(BIRDS.images), maps), overlay(BIRDS.images, maps))
-    with pytest.raises(InputError, match="do not fit"): overlay(BIRDS.images, maps[:3])
+    with pytest.raises(InputError, match="N = 12"): overlay(BIRDS.images, maps[:3])
     both = cams(trained_like(img_channels=1), grey, "features.7")
     texts = [t.get_text() for t in plot_cam_table(grey[:2], {"a": both, "b": both}, ["x", "y"]).axes[0].texts]
     assert texts.count("CAM++") == 2 and {"a", "b", "x", "y"} < set(texts)
@@ -488,7 +490,8 @@ def test_explain_opens_what_it_is_given(run, tmp_path, monkeypatch):
     ready = explain("toy-birds-dcgan", layers=["features.7"], limit=4)
     assert len(ready.data) == 4 and ready.data.split == "test" and ready.data.masks is not None
     assert ready.data.name == "toy-birds"
-    for wrong, message in (("toy-bird-dcgan", "mean 'toy-birds-dcgan'"), (tmp_path, "no run folder"), (7, "is no run")):
+    wrongs = (("toy-bird-dcgan", "mean 'toy-birds-dcgan'"), (tmp_path, "no run folder"), (7, "has to be Run"))
+    for wrong, message in wrongs:
         with pytest.raises(InputError, match=message): explain(wrong)
 
 
@@ -566,6 +569,63 @@ def test_outputs_that_are_dicts_or_tuples_take_a_function():
         model = Wrapped(D, form)
         assert torch.equal(cam(model, x, "D.features.7", target), wanted)
         with pytest.raises(InputError, match=example): cam(model, x, "D.features.7")
+
+
+@pytest.mark.parametrize("target", [lambda o: (o[0] + o[1]).flatten(), lambda o: torch.stack(o).mean((0, 2))])
+@pytest.mark.parametrize("sure", [True, False])
+def test_of_a_list_of_outputs_all_have_to_be_saturated(target, sure):
+    D, x = trained_like(), BIRDS.images[:4]
+    model = Wrapped(D, lambda s: [torch.sigmoid(s[:, None] + 1e3), torch.sigmoid(s[:, None] + (-1e3 if sure else 0))])
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        cam(model, x, "D.features.7", target)
+    assert any("of 4 images is saturated" in str(w.message) for w in found) == sure
+
+
+def test_black_maps_are_said_and_broken_ones_refused():
+    net, x = GapNet(), noise(3)
+    with torch.no_grad(): net.head.weight.abs_().neg_()  # nothing speaks for "real"
+    with pytest.warns(UserWarning, match="maps of 3 of 3 images at layer 'activation' are 0 everywhere"):
+        assert not cam(net, x, "activation", "real").any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cam(net, x, "activation", "fake")
+    with torch.no_grad(): net.conv.bias[0] = torch.nan
+    with pytest.raises(InputError, match="NaN or infinities at layer 'conv'"): cam(net, x, "conv")
+
+
+def test_what_a_target_function_does_wrong_is_said():
+    D, x = trained_like(), BIRDS.images[:4]
+    class Answer:
+        def __init__(self, logits): self.logits = logits
+    for form, target, message in (
+        (lambda s: {"logits": s}, lambda o: o["logit"], "fails on the network's output, a dict .*logit"),
+        (lambda s: s, lambda o: o > 0, r"gave \(4,\) torch.bool"), (lambda s: s, lambda o: None, "gave NoneType"),
+        (lambda s: s > 0, "real", "output is torch.bool"), (Answer, "fake", r"is a Answer.*output\.logits"),
+        (lambda s: s.expand(3, 4).T, "fake", r"output\[:, 2\]"), (lambda s: s.detach(), "fake", "does not depend"),
+        (lambda s: s.view(-1, 1, 1, 1).expand(4, 1, 5, 5), "fake", r"output\.mean\(\(1, 2, 3\)\)"),
+    ):
+        with pytest.raises(InputError, match=message): cam(Wrapped(D, form), x, "D.features.7", target)
+
+
+def test_a_compiled_network_is_explained_as_it_is_written():
+    D, x = trained_like(), BIRDS.images[:4]
+    graphs = []
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+    compiled = torch.compile(D, backend=backend)
+    assert torch.equal(cam(compiled, x, "_orig_mod.features.7"), cam(D, x, "features.7"))
+    assert not graphs  # with a hook at each layer it would be compiled again and again
+    compiled(to_float(x))
+    assert graphs
+
+
+def test_folders_are_opened_as_the_network_takes_them(run):
+    birds = str(run.path.parent / "birds")
+    for channels in (1, 3):
+        _, D = build_model("dcgan", img_channels=channels, base_channels=4)
+        assert explain(D, birds, ["features.4"]).data.img_channels == channels
 
 
 def test_a_saturated_score_is_said_once_and_no_other():

@@ -4,6 +4,7 @@ What needs a browser is in test_browser.py.
 """
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import re
@@ -22,12 +23,14 @@ import torch
 from PIL import Image
 
 from conftest import ROOT
+from gan_course import gradcam, latent
 from gan_course._docs import stored_html
 from gan_course.core import InputError, image_grid, seeded
 from gan_course.dcgan import build_model
-from gan_course.embed import epoch_browser_html, frames_html, latent_walk_html
+from gan_course.embed import _curves_svg, epoch_browser_html, frames_html, latent_walk_html
 from gan_course.runs import open_run
-from gan_course.scenes import EpochScene, LatentScene, LatentState, png
+from gan_course.scenes import EpochScene, LatentScene, LatentState, png, save_gif
+from gan_course.session import draw_latents
 from gan_course.settings import TrainConfig
 from gan_course.steps import generate
 from gan_course.toybirds import toy_birds
@@ -150,6 +153,76 @@ def test_grey_images_are_drawn():
     assert "image/jpeg" in latent_walk_html(G, n=1, points=2, steps=1)
 
 
+def test_a_candidate_depends_on_the_seed_and_its_number_alone(G):
+    few, many = LatentScene(G, 5), LatentScene(G, 11)
+    (rows, corner), (others, _) = few.candidates(LatentState(seed=3)), many.candidates(LatentState(seed=3))
+    assert torch.equal(torch.cat([*rows, corner[None]]), others[0])  # 11 latents, however they are laid out
+
+
+def test_generators_of_others_take_their_latents_as_they_want_them():
+    class Theirs(torch.nn.Sequential):
+        latent_dim = 20
+    G = Theirs(torch.nn.ConvTranspose2d(20, 3, 16), torch.nn.Tanh())  # z is (B,20,1,1)
+    assert LatentExplorer(G).error is None and "image/jpeg" in latent_walk_html(G, n=1, points=2, steps=1)
+    assert "[0,1]" in LatentExplorer(Theirs(torch.nn.ConvTranspose2d(20, 3, 16), torch.nn.Sigmoid())).error
+
+
+# --- what earlier cells of a session left behind
+
+@contextlib.contextmanager
+def default(get, put, value):
+    before = get()
+    put(value)
+    try: yield
+    finally: put(before)
+
+
+STATES = {
+    "float64": lambda: default(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "meta": lambda: torch.device("meta"),
+    "no_grad": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+def state_now():
+    return (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))
+
+
+def all_drawn(folder, G, D, birds):
+    """What is made of latents, runs and networks, as bits."""
+    z, maps = draw_latents(3, 100, 5), gradcam.cams(D, birds.images, "features.4", "real")
+    share = gradcam.heat_share(maps.gradcam, birds.boxes)
+    explorer, browser = LatentExplorer(G), EpochBrowser(folder)
+    explorer.pad.place = [.3, .6]
+    browser.go(1)
+    return [maps.gradcam, maps.plusplus, maps.score, share.ratio, share.mean()["low"],
+            latent.walk(z, 7), latent.latent_grid(*z, 3, 3), latent.truncate(z, .7), latent.lerp(z[0], z[1], .3),
+            latent.nearest_real(birds.images[:2], birds.images, 2).distance,
+            explorer.image.value, explorer.pad.value, explorer.rows[1].value, browser.grids[0].value,
+            browser.plots[0].value, browser.strips[0].value, latent_walk_html(G, n=2), epoch_browser_html(folder)]
+
+
+@pytest.fixture(scope="module")
+def drawn_from(folder): return folder, *build_model("dcgan", 3, base_channels=4), toy_birds(6, 3)
+
+
+@pytest.fixture(scope="module")
+def in_a_fresh_session(drawn_from): return all_drawn(*drawn_from)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_earlier_cells_left_changes_no_picture(state, drawn_from, in_a_fresh_session):
+    with STATES[state]():
+        before = state_now()
+        found = all_drawn(*drawn_from)
+        assert state_now() == before
+    for i, (one, other) in enumerate(zip(found, in_a_fresh_session, strict=True)):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, i
+
+
 # --- the epoch browser
 
 def test_slider_click_and_curves_give_what_render_gives(folder):
@@ -269,7 +342,53 @@ def test_bad_input_is_one_line(folder, copy, tmp_path):
         assert len(view.children) == 1 and word in view.children[0].value
     with pytest.raises(InputError, match="no samples"): epoch_browser_html(no_samples)
     with pytest.raises(InputError, match="no folder"): latent_walk_html(tmp_path / "gone")
-    with pytest.raises(InputError, match="2 points"): latent_walk_html(folder, points=1)
+    with pytest.raises(InputError, match="points has to be at least 2"): latent_walk_html(folder, points=1)
+
+
+def test_hostile_arguments_are_refused(folder, G, tmp_path):
+    images, scene, epochs = toy_birds(2, 0).images, LatentScene(G), EpochScene(folder)
+    for wrong, message in (
+        (lambda: png(images[0, :2]), "2 channels"), (lambda: png(images[0], 10_000), "too many"),
+        (lambda: save_gif(images, tmp_path), "cannot be written"),
+        (lambda: save_gif(images, tmp_path / "a.gif", ms=0), "ms has to be"),
+        (lambda: LatentScene(G, 10**6), "at most 64"), (lambda: LatentState(t=2.), "at most 1"),
+        (lambda: scene.image(LatentState(start=8)), "there are 8 a row"),
+        (lambda: scene.film(LatentState(path="x")), "slerp"),
+        (lambda: epochs.strip(0, 6), "no latent 6"), (lambda: epochs.grid(1, 0), "no run 1"),
+        (lambda: epochs.curves(0, 10**12), "at most"), (lambda: EpochBrowser(folder).go(9), "not recorded"),
+        (lambda: frames_html([], [], "x"), "0 frames"), (lambda: frames_html(list(images), ["a"], "x"), "1 captions"),
+        (lambda: frames_html(list(images), ["a", "b"], "x", first=2), "no frame 2"),
+        (lambda: frames_html([images[0], images[1, :, 1:]], ["a", "b"], "x"), "give one size"),
+        (lambda: latent_walk_html(G, 1000, 1000, 1000), "10,000"),
+        (lambda: epoch_browser_html(folder, 0), "at least 1"),
+    ):
+        with pytest.raises(InputError, match=message) as found: wrong()
+        assert "\n" not in str(found.value)
+    assert not list(tmp_path.iterdir())
+
+
+HOSTILE = "<img src=x>\x1b[31m\u202e\u0007run"
+
+
+def test_names_reach_the_page_as_text_without_control_sequences(folder, tmp_path):
+    hostile = Path(shutil.copytree(folder, tmp_path / HOSTILE))
+    b = EpochBrowser(hostile)
+    texts = [b.heads[0].value, b.grids[0].label, b.plots[0].label, b.strips[0].label]
+    texts += [LatentExplorer(tmp_path / f"{HOSTILE}-gone").message.value, EpochBrowser(tmp_path / f"{HOSTILE}x").error]
+    b.say(HOSTILE)
+    texts += [b.message.value, frames_html([toy_birds(1, 0).images[0]], [HOSTILE], HOSTILE)]
+    for text in texts:
+        assert "run" in text and "[31m" in text and all(c.isprintable() or c == "\n" for c in text)
+        assert "\\u001b" not in text  # JSON of a caption would bring it back
+    assert all("<img src=x" not in text for text in (texts[0], *texts[4:5], *texts[6:]))
+
+
+def test_losses_below_zero_stay_in_their_panel():
+    rows = [dict.fromkeys(["fid", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_real_test", "d_acc_fake"])
+            | dict(epoch=e, d_loss_real=-float(e)) for e in (1, 3, 5)]
+    svg, panels = _curves_svg(rows, 5, 5)
+    heights = [float(y) for y in re.findall(r",([-\d.]+)", re.search(r'points="([^"]*)"', svg)[1])]
+    assert panels == 1 and heights == [40., 72., 104.] and ">-5<" in svg
 
 
 WITHOUT_LAB = "import sys; sys.modules.update(ipywidgets=None, anywidget=None, traitlets=None); "
