@@ -101,6 +101,9 @@ SMOOTHED = Exercise(
         Wrong(lambda p, q, a=.9, b=0.: a * p / (a * p + (1 - b) * q),
               "this treats the label as a weight of the real samples. A label of 0.9 also puts 0.1 p before log(1 - "
               "D); leave that out, and D still answers 1 where only real samples are."),
+        Wrong(lambda p, q, a=.9, b=0.: a * p / (a * p + q),
+              "this treats the label as a weight of the real samples, and forgets the label of the fakes. A label of "
+              "0.9 puts 0.9 p before log D *and* 0.1 p before log(1 - D)."),
         Wrong(lambda p, q, a=.9, b=0.: a * p / (p + q),
               "right for one-sided smoothing. With a fake label above 0 the fakes, too, put a share before log D."),
         Wrong(lambda p, q, a=.9, b=0.: (p / (p + q)).clamp(b, a),
@@ -114,7 +117,8 @@ SMOOTHED = Exercise(
     otherwise="write the integrand at one x with both labels, collect the terms of log D and of log(1 - D), and use "
               "03.1.",
     because="The integrand is A log D + B log(1 - D) with A = αp + βq and B = (1 - α)p + (1 - β)q for the labels α "
-            "and β. By 03.1 the best D is A/(A + B), and A + B = p + q (Goodfellow 2016, section 4.1).")
+            "and β. By 03.1 the best D is A/(A + B), and A + B = p + q (Goodfellow 2016, on one-sided label "
+            "smoothing).")
 
 # --- 03.3
 
@@ -167,8 +171,8 @@ HINGE = Exercise(
               "no loss at all would need f ≥ 1 for the real samples and f ≤ -1 for the fakes at the same x: f is one "
               "number."),
         Wrong(lambda p, q: 4 * p * q / (p + q),
-              "this is the loss of the graded answer f = (p - q)/(p + q). The loss is made of straight pieces in f, so "
-              "the best f lies at a corner, not between."),
+              "this is the loss of the graded answer f = (p - q)/(p + q). The loss is made of straight pieces in f, "
+              "so the best f lies at a corner, not between."),
     ],
     otherwise="find the f that makes p max(0, 1 - f) + q max(0, 1 + f) smallest, for p > q and for p < q.",
     because="Between -1 and 1 the loss is p + q + f(q - p), a straight line, so its least value is at a corner: 2q at "
@@ -302,36 +306,36 @@ IN_TURN = Exercise(
 
 GAMES = Exercise(
     "03.6", "Outwards, in circles, or inwards?", minutes=5, difficulty=2,
-    hints=["For game A think of a circle on which one walks straight ahead, along the tangent, for a step of some "
+    hints=["For game 1 think of a circle on which one walks straight ahead, along the tangent, for a step of some "
            "length.",
-           "For game C look at the sign of -θψ tanh(θψ/2). Can it be positive?",
-           "For game D: R1 adds -γψ to D's push, which points to ψ = 0 wherever D is."],
+           "For game 3 look at the sign of -θψ tanh(θψ/2). Can it be positive?",
+           "For game 4: R1 adds -γψ to D's push, which points to ψ = 0 wherever D is."],
     solution="ocii",
     wrong=[
-        Wrong("occi", "game C is not a circle. Its eigenvalues at the equilibrium are those of a circle, but away "
+        Wrong("occi", "game 3 is not a circle. Its eigenvalues at the equilibrium are those of a circle, but away "
                       "from it -θψ tanh(θψ/2) is negative: the push has a part that points inwards."),
-        Wrong("ooii", "game B stays on a closed curve. In turn, D's step is followed by an answer of G that turns it "
+        Wrong("ooii", "game 2 stays on a closed curve. In turn, D's step is followed by an answer of G that turns it "
                       "back: the determinant of a step near the equilibrium is exactly 1."),
-        Wrong("ccii", "game A follows arrows at right angles to the radius, but with steps of finite length. Each "
+        Wrong("ccii", "game 1 follows arrows at right angles to the radius, but with steps of finite length. Each "
                       "step goes along the tangent and so ends a little further out."),
-        Wrong("ccci", "you followed the arrows, not the steps: a step along the tangent leads outwards (game A). And "
-                      "game C has a push inwards, -θψ tanh(θψ/2)."),
+        Wrong("ccci", "you followed the arrows, not the steps: a step along the tangent leads outwards (game 1). And "
+                      "game 3 has a push inwards, -θψ tanh(θψ/2)."),
         Wrong("ocio", "R1 pushes ψ towards 0 in every step. For γ = 0.3 and h = 0.2 that is far more than the step "
                       "along the tangent carries outwards."),
-        Wrong("ooci", "game B stays on a closed curve although it takes finite steps, because G sees the new D. And "
-                      "game C has a push inwards, -θψ tanh(θψ/2)."),
+        Wrong("ooci", "game 2 stays on a closed curve although it takes finite steps, because G sees the new D. And "
+                      "game 3 has a push inwards, -θψ tanh(θψ/2)."),
         Wrong("ocic", "R1 does not only stop the drift: the push -γψ has no counterpart that would keep a circle "
                       "going."),
         Wrong("iiii", "without R1 and with the minimax loss no push points inwards: it is at right angles to the "
                       "radius."),
-        Wrong("oooi", "game B stays on a closed curve (G sees the new D), and in game C a part of the push points "
+        Wrong("oooi", "game 2 stays on a closed curve (G sees the new D), and in game 3 a part of the push points "
                       "inwards."),
-        Wrong("cccc", "a circle is what the arrows of the minimax game say. Finite steps (A), the other loss (C) and "
-                      "R1 (D) each change it."),
+        Wrong("cccc", "a circle is what the arrows of the minimax game say. Finite steps (game 1), the other loss "
+                      "(game 3) and R1 (game 4) each change it."),
     ],
-    otherwise="four letters in the order A B C D, each o, c or i: is there a push along the radius, and where does a "
-              "finite step along the tangent end?",
-    because="A: |λ| = √(1 + h²/4) > 1. B: the determinant of a step is 1. C: d/dt of half the squared radius is -θψ "
-            "tanh(θψ/2) ≤ 0. D: R1 gives the eigenvalues a modulus below 1.")
+    otherwise="four letters in the order of the games, each o, c or i: is there a push along the radius, and where "
+              "does a finite step along the tangent end?",
+    because="1: |λ| = √(1 + h²/4) > 1. 2: the determinant of a step is 1. 3: d/dt of half the squared radius is -θψ "
+            "tanh(θψ/2) ≤ 0. 4: R1 gives the eigenvalues a modulus below 1.")
 
 LESSON = Lesson("03", "What the losses measure", [BEST_D, SMOOTHED, HINGE, SLOPE, IN_TURN, GAMES])
