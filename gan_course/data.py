@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CIFAR10_CLASSES', 'NAMES', 'AUGMENTATIONS', 'read_cifar10', 'load_cifar10', 'load_fashion_mnist', 'at_size',
-           'bird_square', 'move_box', 'cub_folder', 'cub_items', 'load_cub200', 'is_folder', 'has_split', 'load_images',
-           'augment']
+           'bird_square', 'move_box', 'cub_folder', 'cub_items', 'load_cub200', 'is_folder', 'has_split', 'options_of',
+           'load_images', 'augment']
 
 # %% ../nbs/04_images.ipynb #9ae01e2c
 import os
@@ -25,6 +25,7 @@ from gan_course.imagefiles import (
     check_counts,
     cut_square,
     decoded,
+    drawn,
     fetching,
     load_folder,
     read_rgb,
@@ -196,16 +197,17 @@ def load_cub200(
     root=None, # data root
     crop:str="box", # "box": a square around the bird; "whole": the middle of the photograph
     margin:float=.15, # for "box": rim on each side, as a share of the longer side of the box
-    limit:int|None=None, # only the first files
+    limit:int|None=None, # only so many files, drawn evenly
     progress:bool=True, # show a bar
     download:bool=True, # fetch what is missing
+    seed:int|None=0, # of what is drawn for `limit`; None: the first ones
 ) -> ImageSet: # with species as labels, and boxes
     "CUB-200-2011 (Wah et al., 2011), whole or a part of it in the same layout."
     choose(crop, ["box", "whole"], "crop")
     if margin < 0: raise InputError(f"margin is {margin}: give a share of the box from 0 on, such as 0.15")
     folder = cub_folder(root, download)
     items, classes = cub_items(folder, split)
-    files = list(items)[:limit]
+    files = [list(items)[i] for i in drawn(len(items), limit, seed)]
 
     def read(file):
         image = read_rgb(file, upright=False)  # boxes count pixels as stored
@@ -249,6 +251,30 @@ def has_split(
     place = split_folder(name_or_path, split)[0]
     return place is not None and place.is_dir()
 
+# %% ../nbs/04_images.ipynb #9411729d
+def options_of(
+    name_or_path, # as for `load_images`
+) -> dict: # name → what it is by default
+    "The options of `load_images` that belong to this data and not to any."
+    if isinstance(name_or_path, str) and name_or_path == "cub200": return dict(crop="box", margin=.15)
+    return dict(fit="crop", channels=None) if is_folder(name_or_path) else {}
+
+# %% ../nbs/04_images.ipynb #9411729c
+def _check_options(data, split, **how):
+    "An `InputError` for an option that cannot be, or does not belong to the data."
+    choose(split, ["train", "test"], "split")
+    choose(how["crop"], ["box", "whole"], "crop")
+    choose(how["fit"], ["crop", "pad", "stretch"], "fit")
+    if how["channels"] not in (None, 1, 3):
+        raise InputError(f"channels is {how['channels']!r}: give 1 for grey, 3 for colour")
+    if not is_folder(data):
+        try: choose(data, NAMES, "data set")
+        except InputError as e: raise InputError(f"{e}; or give the path of a folder of images") from None
+    for owner, options in (("cub200", options_of("cub200")), ("folders", options_of(Path()))):
+        for name, default in options.items():
+            if name not in options_of(data) and how[name] != default:
+                raise InputError(f"{name} is {how[name]!r}, but only {owner} can be told so, and not {data}: leave it out")
+
 # %% ../nbs/04_images.ipynb #9411729e
 def load_images(
     name_or_path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder of images
@@ -257,29 +283,22 @@ def load_images(
     root=None, # data root, see `data_root`
     crop:str="box", # for cub200: "box" or "whole"
     margin:float=.15, # for cub200: rim around the box, as a share of its longer side
-    limit:int|None=None, # only the first images; None: all
+    limit:int|None=None, # only so many images, drawn evenly where classes follow each other; None: all
     progress:bool=True, # show a bar while decoding
     download:bool=True, # fetch a data set that is not there yet; False: say so instead
     fit:str="crop", # for folders: how pictures become square: "crop", "pad" or "stretch"
     channels:int|None=None, # for folders: 1 or 3; None: 1 if no file knows colour
+    seed:int|None=0, # of what is drawn for `limit` from folders and cub200; None: the first ones
 ) -> ImageSet:
     "A data set by its name, or a folder of images."
-    choose(split, ["train", "test"], "split")
-    for value, what in ((size, "size"), (limit, "limit")):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InputError(f"{what} is {value!r}: give a whole number from 1 on")
-    choose(fit, ["crop", "pad", "stretch"], "fit")
-    if channels not in (None, 1, 3):
-        raise InputError(f"channels is {channels!r}: give 1 for grey, 3 for colour")
+    _check_options(name_or_path, split, crop=crop, margin=margin, fit=fit, channels=channels)
     if is_folder(name_or_path):
-        return load_folder(name_or_path, split, size or 64, root, limit, progress, fit, channels)
-    try: choose(name_or_path, NAMES, "data set")
-    except InputError as e: raise InputError(f"{e}; or give the path of a folder of images") from None
+        return load_folder(name_or_path, split, size or 64, root, limit, progress, fit, channels, seed)
     if name_or_path == "cub200":
-        return load_cub200(split, size or 64, root, crop, margin, limit, progress, download)
+        return load_cub200(split, size or 64, root, crop, margin, limit, progress, download, seed)
     if name_or_path == "toy-birds":
-        n, seed = (10_000, 0) if split == "train" else (2_000, 1)
-        return replace(toy_birds(min(n, limit or n), seed, size or 32), split=split)
+        n, of_split = (10_000, 0) if split == "train" else (2_000, 1)
+        return replace(toy_birds(min(n, limit or n), of_split, size or 32), split=split)
     load = load_cifar10 if name_or_path == "cifar10" else load_fashion_mnist
     images = load(split, root, download)
     if limit: images = images.subset(torch.arange(min(limit, len(images))))

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['AVIF', 'FORMATS', 'SUFFIXES', 'MOST_PIXELS', 'SPLITS', 'NO_PICTURES', 'open_picture', 'eight_bits', 'read_rgb',
            'centre_square', 'cut_square', 'fitted', 'decoded', 'warn_skipped', 'is_run', 'survey', 'list_images',
-           'split_parts', 'split_folder', 'folder_of_images', 'files_of_split', 'readable_now', 'in_grey', 'say_lost',
-           'load_folder', 'check_counts', 'fetching', 'read_table']
+           'split_parts', 'split_folder', 'drawn', 'folder_of_images', 'files_of_split', 'readable_now', 'in_grey',
+           'say_lost', 'load_folder', 'check_counts', 'fetching', 'read_table']
 
 # %% ../nbs/32_files.ipynb #397e4ea7
 import contextlib
 import os
 import tarfile
 import threading
+import time
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL import __version__ as pillow_version
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from .core import ImageSet, InputError
+from .core import ImageSet, InputError, progress_bar, seeded
 from .guards import guard
 from .storage import cache_key, cached, open_regular, stamps
 
@@ -135,6 +135,19 @@ def fitted(
     left, top, side = centre_square(width, height)
     return cut_square(image, left, top, side, size), 1 - side / max(width, height)
 
+# %% ../nbs/32_files.ipynb #943df54f
+def _in_order(function, items, what, progress):
+    "The results for many files, in threads as soon as a file takes longer than a change of threads."
+    slow, start = False, 0
+    with ThreadPoolExecutor() as pool, progress_bar(total=len(items), what=what, show=progress, unit="img") as bar:
+        while start < len(items):
+            part = items[start:start + (256 if slow else 16)]  # a queue of a million results would be large
+            start, began = start + len(part), time.perf_counter()
+            for result in pool.map(function, part) if slow else map(function, part):
+                yield result
+                bar.update()
+            slow = slow or time.perf_counter() - began > .001 * len(part)
+
 # %% ../nbs/32_files.ipynb #943df550
 def decoded(
     read, # file → (C,H,W) uint8 array, and what else is known of it
@@ -153,18 +166,13 @@ def decoded(
             return None, None, " ".join(f"{type(e).__name__}: {e}".split())
 
     def rows():
-        bar = tqdm(total=len(files), desc=f"decoding {name}", unit="img", disable=not progress)
-        with ThreadPoolExecutor() as pool, bar:
-            for start in range(0, len(files), 256):  # not all at once: a queue of a million results is large
-                results = pool.map(attempt, files[start:start + 256])
-                for i, (pixels, known, problem) in enumerate(results, start):
-                    bar.update()
-                    if problem:
-                        facts["skipped"][str(files[i])] = problem
-                        continue
-                    facts["kept"].append(i)
-                    facts["known"].append(known)
-                    yield pixels
+        for i, (pixels, known, problem) in enumerate(_in_order(attempt, files, f"decoding {name}", progress)):
+            if problem:
+                facts["skipped"][str(files[i])] = problem
+                continue
+            facts["kept"].append(i)
+            facts["known"].append(known)
+            yield pixels
         if not facts["kept"]:
             file, problem = next(iter(facts["skipped"].items()))
             raise InputError(
@@ -200,6 +208,12 @@ def is_run(
     others = ("history.csv", "latents.safetensors", "samples", "checkpoints")
     return (place/"config.json").is_file() and any((place/name).exists() for name in others)
 
+# %% ../nbs/32_files.ipynb #5fa10c0e
+def _is_picture(file):
+    "Whether a file without an ending is a picture all the same: it is looked into."
+    with contextlib.suppress(Exception), open_picture(file): return True
+    return False
+
 # %% ../nbs/32_files.ipynb #5fa10c05
 def survey(
     folder, # searched at any depth; what begins with a dot is passed over
@@ -222,7 +236,7 @@ def survey(
         for f in files:
             kind = Path(f).suffix.lower()
             if f[0] == ".": continue
-            if kind in SUFFIXES: found.append((here/f).as_posix())
+            if kind in SUFFIXES or (not kind and _is_picture(Path(place, f))): found.append((here/f).as_posix())
             elif kind not in NO_PICTURES: others[kind or "without an ending"] += 1
     return sorted(found), others, sorted(runs)
 
@@ -266,6 +280,19 @@ def split_folder(
     for name in SPLITS[split]:
         if name in parts: return folder/parts[name], ()
     return None, ()
+
+# %% ../nbs/32_files.ipynb #5fa10c0c
+def drawn(
+    total:int, # how many there are
+    limit:int|None, # how many are wanted; None: all
+    seed:int|None=0, # None: the first ones, as runs took them that keep no fingerprint
+) -> list[int]: # positions, ascending
+    "One of each of `limit` equal stretches: drawn evenly from a folder, and from classes that follow each other."
+    if limit is None or limit >= total: return list(range(total))
+    if seed is None: return list(range(limit))
+    ends = torch.arange(limit + 1) * total // limit
+    within = torch.rand(limit, generator=seeded(seed), dtype=torch.float64) * ends.diff()
+    return (ends[:-1] + within.long()).tolist()
 
 # %% ../nbs/32_files.ipynb #5fa10c08
 def folder_of_images(
@@ -323,6 +350,7 @@ def readable_now(
             return True
     return False
 
+# %% ../nbs/32_files.ipynb #5fa10c0f
 def in_grey(
     images:Tensor, # (N,3,H,W) uint8
 ) -> Tensor: # (N,1,H,W) uint8
@@ -331,6 +359,7 @@ def in_grey(
     return torch.cat([((part.long() * weights).sum(1, keepdim=True) + 32768 >> 16).to(torch.uint8)
                       for part in images.split(1000)])
 
+# %% ../nbs/32_files.ipynb #5fa10c10
 def say_lost(
     folder:Path,
     lost:float, # share of the pictures, on average
@@ -347,22 +376,23 @@ def load_folder(
     split:str="train", # "train" or "test"
     size:int=64, # pixels a side
     root=None, # data root, for the cache
-    limit:int|None=None, # only the first files
+    limit:int|None=None, # only so many files, drawn evenly
     progress:bool=True, # show a bar
     fit:str="crop", # how pictures become square: "crop", "pad" or "stretch"
     channels:int|None=None, # 1 or 3; None: 1 if no file knows colour
+    seed:int|None=0, # of what is drawn for `limit`; None: the first ones
 ) -> ImageSet: # classes are the subfolders, if no image lies beside them
     "A folder of images, each a square of `size` pixels a side."
     folder = folder_of_images(folder)
     place, files, classes = files_of_split(folder, split)
-    files = files[:limit]
+    files = [files[i] for i in drawn(len(files), limit, seed)]
 
     def read(file):
         image = read_rgb(file, enough=2 * size)
         pixels, lost = fitted(image, size, fit)
         return pixels, [image.info["grey"], round(lost, 3)]
 
-    name, how = folder.resolve().name or "folder", dict(size=size, fit=fit, limit=limit)
+    name, how = folder.resolve().name or "folder", dict(size=size, fit=fit, limit=limit, seed=limit and seed)
     of = cache_key(kind="folder", place=os.path.realpath(place), **how)
     key = cache_key(of=of, format=2, files=stamps(place, files), pillow=pillow_version)
     produce = lambda: decoded(read, place, files, name, progress)

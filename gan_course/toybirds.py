@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from .core import ImageSet, InputError, seeded, to_float
+from .core import ImageSet, InputError, progress_bar, seeded, to_float
 from .guards import guard
 from .storage import atomic_write, float_weights, half_weights
 
@@ -186,7 +185,7 @@ def toy_birds(
     n:int, # number of images
     seed:int=0, # other seeds give other birds
     size:int=32, # 32 or 64 pixels a side
-    obey:float=1., # share of the birds that keep the rule: tail and head of one colour
+    obey:float|bool=1., # share of the birds that keep the rule: tail and head of one colour
 ) -> ImageSet: # with species as labels, masks and boxes
     "Birds of eight species on eight kinds of surroundings; the first k are the same for every n."
     if size not in (32, 64):
@@ -275,7 +274,7 @@ def train_judge(
         net = ToyJudge()
     optimiser = torch.optim.Adam(net.parameters())
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps)
-    for _ in tqdm(range(steps), desc="training the judge"):
+    for _ in progress_bar(range(steps), "training the judge"):
         chosen = torch.randint(len(images), (128,), generator=generator)
         empty = torch.randint(len(bare), (16,), generator=generator)
         birds = to_float(images[chosen])
