@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL import __version__ as pillow_version
 from torch import Tensor
 
-from .core import ImageSet, InputError, progress_bar, seeded
+from .core import ImageSet, InputError, choose, progress_bar, seeded
 from .guards import guard
 from .storage import cache_key, cached, open_regular, stamps
 
@@ -40,11 +41,12 @@ _large = threading.Lock()  # large pictures are decoded one at a time
 # %% ../nbs/32_files.ipynb #5fa10c02
 @contextlib.contextmanager
 def open_picture(
-    file, # path of an image
+    file:str|Path, # an image
 ):
     "A picture of a listed format, not yet decoded: the only way by which the course opens pictures."
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_regular(file))
+        try: opened = stack.enter_context(open_regular(file))
+        except OSError as e: raise InputError(f"{file} cannot be opened ({e.strerror})") from None
         try: image = stack.enter_context(Image.open(opened, formats=FORMATS))
         except (UnidentifiedImageError, Image.DecompressionBombError) as e:
             large = isinstance(e, Image.DecompressionBombError)
@@ -62,6 +64,7 @@ def eight_bits(
 ) -> Image.Image: # mode L
     "Numbers as bytes, by their range: 8, 12 or 16 bits, floats in [0,1] or [0,255]; others are refused."
     values = np.asarray(image)
+    if not values.size: raise InputError("it has no pixels")
     low, high = float(values.min()), float(values.max())
     most = 255 if image.mode == "F" else 65535
     if not (0 <= low and high <= most):
@@ -73,7 +76,7 @@ def eight_bits(
 
 # %% ../nbs/32_files.ipynb #eb9f1348
 def read_rgb(
-    file, # path of an image
+    file:str|Path, # an image
     upright:bool=True, # turn it as its EXIF orientation says
     enough:int|None=None, # pixels a side that are enough: a large JPEG is decoded at 1/2, 1/4 or 1/8
 ) -> Image.Image: # mode RGB
@@ -108,6 +111,9 @@ def cut_square(
     size:int, # pixels a side of the result
 ) -> np.ndarray: # (3,size,size) uint8
     "A square of the image, scaled with antialiasing; beyond the edge the edge is repeated."
+    if not 0 < side <= 3 * max(image.size) >= max(abs(left), abs(top)):
+        raise InputError(f"a square of {side:g} pixels at ({left:g}, {top:g}) lies too far from a picture "
+                         f"of {image.width}×{image.height}")
     beyond = (-left, -top, left + side - image.width, top + side - image.height)
     to_left, to_top, to_right, to_bottom = rim = [max(0, int(np.ceil(b - 1e-6))) for b in beyond]
     if any(rim):
@@ -125,6 +131,7 @@ def fitted(
     fit:str="crop", # "crop": the middle; "pad": all, with repeated edges; "stretch": all, distorted
 ) -> tuple[np.ndarray, float]: # (3,size,size) uint8; the share of the picture that is lost
     "A picture as a square."
+    choose(fit, ["crop", "pad", "stretch"], "fit")
     width, height = image.size
     if fit == "stretch":
         scaled = image.resize((size, size), Image.Resampling.BICUBIC)
@@ -150,7 +157,7 @@ def _in_order(function, items, what, progress):
 
 # %% ../nbs/32_files.ipynb #943df550
 def decoded(
-    read, # file → (C,H,W) uint8 array, and what else is known of it
+    read:Callable, # file → (C,H,W) uint8 array, and what else is known of it
     folder:Path, # where the files lie
     files:list, # paths within `folder`
     name:str, # for the progress bar
@@ -201,7 +208,7 @@ NO_PICTURES = {".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml"
 
 # %% ../nbs/32_files.ipynb #21bc5610
 def is_run(
-    place, # a folder
+    place:str|Path, # a folder
 ) -> bool:
     "Whether a folder is that of a run: its samples are no pictures to train on."
     place = Path(place)
@@ -216,12 +223,14 @@ def _is_picture(file):
 
 # %% ../nbs/32_files.ipynb #5fa10c05
 def survey(
-    folder, # searched at any depth; what begins with a dot is passed over
-    without=(), # names of subfolders to leave out
+    folder:str|Path, # searched at any depth; what begins with a dot is passed over
+    without:Collection[str]=(), # names of subfolders to leave out
 ) -> tuple[list[str], Counter, list[str]]: # images, within `folder` with /, sorted; other files by kind; runs
     "What lies below a folder."
     found, others, runs, seen = [], Counter(), [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    if not Path(folder).is_dir(): raise InputError(f"there is no folder {folder}")
+    def closed(_): others["folders that cannot be read"] += 1
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(place)
         if real in seen:  # a link has led back
             folders.clear()
@@ -237,17 +246,17 @@ def survey(
             kind = Path(f).suffix.lower()
             if f[0] == ".": continue
             if kind in SUFFIXES or (not kind and _is_picture(Path(place, f))): found.append((here/f).as_posix())
-            elif kind not in NO_PICTURES: others[kind or "without an ending"] += 1
+            elif kind not in NO_PICTURES: others[f"files {kind or 'without an ending'}"] += 1
     return sorted(found), others, sorted(runs)
 
 # %% ../nbs/32_files.ipynb #5fa10c06
 def list_images(
-    folder, # searched at any depth; what begins with a dot is passed over
-    without=(), # names of subfolders to leave out
+    folder:str|Path, # searched at any depth; what begins with a dot is passed over
+    without:Collection[str]=(), # names of subfolders to leave out
 ) -> list[str]: # paths within `folder` as text with /, sorted
     "All image files below a folder; what may have been meant as images and is left out is said."
     found, others, runs = survey(folder, without)
-    left = [f"{n} files {kind}" for kind, n in others.most_common(10)]
+    left = [f"{n} {kind}" for kind, n in others.most_common(10)]
     left += [f"{len(runs)} folders of runs ({', '.join(runs[:5])})"] if runs else []
     if left: warnings.warn(f"left out in {folder}: {'; '.join(left)}", stacklevel=4)
     return found
@@ -270,11 +279,11 @@ def split_parts(
 
 # %% ../nbs/32_files.ipynb #5f670410
 def split_folder(
-    folder, # a folder of images, with or without the subfolders train and test
+    folder:str|Path, # a folder of images, with or without the subfolders train and test
     split:str, # "train" or "test"
 ) -> tuple[Path|None, tuple[str, ...]]: # the split's folder, if any; subfolders that do not belong to it
     "FOLDER/train and FOLDER/test where only such names stand; otherwise all of FOLDER is for training."
-    folder = Path(folder).expanduser()
+    folder, split = Path(folder).expanduser(), choose(split, SPLITS, "split")
     parts, others = split_parts(folder)
     if others or not parts: return (folder, ()) if split == "train" else (None, ())
     for name in SPLITS[split]:
@@ -296,7 +305,7 @@ def drawn(
 
 # %% ../nbs/32_files.ipynb #5fa10c08
 def folder_of_images(
-    folder, # a path
+    folder:str|Path,
 ) -> Path: # of a folder
     "An `InputError` if this is no folder, or the folder of a run."
     folder = Path(folder).expanduser()
@@ -339,7 +348,7 @@ def files_of_split(
 
 # %% ../nbs/32_files.ipynb #5fa10c0a
 def readable_now(
-    read, # as for `decoded`
+    read:Callable, # as for `decoded`
     folder:Path,
     skipped:dict, # file → what was wrong with it
 ) -> bool:
@@ -372,10 +381,10 @@ def say_lost(
 
 # %% ../nbs/32_files.ipynb #83bbf1fd
 def load_folder(
-    folder, # path of a folder of images
+    folder:str|Path, # with images in it
     split:str="train", # "train" or "test"
     size:int=64, # pixels a side
-    root=None, # data root, for the cache
+    root:str|Path|None=None, # data root, for the cache
     limit:int|None=None, # only so many files, drawn evenly
     progress:bool=True, # show a bar
     fit:str="crop", # how pictures become square: "crop", "pad" or "stretch"
@@ -383,6 +392,8 @@ def load_folder(
     seed:int|None=0, # of what is drawn for `limit`; None: the first ones
 ) -> ImageSet: # classes are the subfolders, if no image lies beside them
     "A folder of images, each a square of `size` pixels a side."
+    choose(fit, ["crop", "pad", "stretch"], "fit")
+    if channels not in (None, 1, 3): raise InputError(f"channels is {channels}: give 1 for grey, 3 for colour")
     folder = folder_of_images(folder)
     place, files, classes = files_of_split(folder, split)
     files = [files[i] for i in drawn(len(files), limit, seed)]
@@ -455,4 +466,7 @@ def read_table(
         raise InputError(f"CUB-200-2011: {file} is not a table of numbers and values ({e})") from e
 
 # %% ../nbs/32_files.ipynb #9a4d4658
-guard(__name__)
+guard(__name__, {
+    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..", "total": "0..", "lost": "0..1",
+    "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000", "each": "0..",
+    "megabytes": "0.."})
