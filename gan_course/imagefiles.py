@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .core import ImageSet, InputError, choose, progress_bar, seeded
 from .guards import guard
-from .storage import cache_key, cached, open_regular, stamps
+from .storage import _open_regular, cache_key, cached, stamps
 
 # %% ../nbs/32_files.ipynb #5fa10c01
 AVIF = "avif" in features.modules and bool(features.check("avif"))
@@ -45,7 +45,7 @@ def open_picture(
 ):
     "A picture of a listed format, not yet decoded: the only way by which the course opens pictures."
     with contextlib.ExitStack() as stack:
-        try: opened = stack.enter_context(open_regular(file))
+        try: opened = stack.enter_context(_open_regular(file))
         except OSError as e: raise InputError(f"{file} cannot be opened ({e.strerror})") from None
         try: image = stack.enter_context(Image.open(opened, formats=FORMATS))
         except (UnidentifiedImageError, Image.DecompressionBombError) as e:
@@ -57,6 +57,8 @@ def open_picture(
                              "make it smaller")
         if image.width * image.height > 1 << 24: stack.enter_context(_large)
         yield image
+
+_open_picture = open_picture
 
 # %% ../nbs/32_files.ipynb #5fa10c03
 def eight_bits(
@@ -81,7 +83,7 @@ def read_rgb(
     enough:int|None=None, # pixels a side that are enough: a large JPEG is decoded at 1/2, 1/4 or 1/8
 ) -> Image.Image: # mode RGB
     "An image file as RGB: grey is repeated, transparency is laid on white, more than 8 bits become 8."
-    with open_picture(file) as image:
+    with _open_picture(file) as image:
         if enough: image.draft("RGB", (enough, enough))
         if upright: image = ImageOps.exif_transpose(image)
         grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
@@ -93,6 +95,8 @@ def read_rgb(
         rgb.info["grey"] = grey  # the file knows no colour
         return rgb
 
+_read_rgb = read_rgb
+
 # %% ../nbs/32_files.ipynb #db9f5723
 def centre_square(
     width:float, # of the image
@@ -101,6 +105,8 @@ def centre_square(
     "The largest square in the middle of an image."
     side = min(width, height)
     return (width - side) / 2, (height - side) / 2, side
+
+_centre_square = centre_square
 
 # %% ../nbs/32_files.ipynb #f117d425
 def cut_square(
@@ -124,6 +130,8 @@ def cut_square(
     scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(scaled).transpose(2, 0, 1)
 
+_cut_square = cut_square
+
 # %% ../nbs/32_files.ipynb #5fa10c04
 def fitted(
     image:Image.Image, # mode RGB
@@ -131,16 +139,18 @@ def fitted(
     fit:str="crop", # "crop": the middle; "pad": all, with repeated edges; "stretch": all, distorted
 ) -> tuple[np.ndarray, float]: # (3,size,size) uint8; the share of the picture that is lost
     "A picture as a square."
-    choose(fit, ["crop", "pad", "stretch"], "fit")
     width, height = image.size
     if fit == "stretch":
         scaled = image.resize((size, size), Image.Resampling.BICUBIC)
         return np.asarray(scaled).transpose(2, 0, 1), 0.
     if fit == "pad":
         side = max(width, height)
-        return cut_square(image, (width - side) / 2, (height - side) / 2, side, size), 0.
-    left, top, side = centre_square(width, height)
-    return cut_square(image, left, top, side, size), 1 - side / max(width, height)
+        return _cut_square(image, (width - side) / 2, (height - side) / 2, side, size), 0.
+    if fit != "crop": choose(fit, ["crop", "pad", "stretch"], "fit")
+    left, top, side = _centre_square(width, height)
+    return _cut_square(image, left, top, side, size), 1 - side / max(width, height)
+
+_fitted = fitted
 
 # %% ../nbs/32_files.ipynb #943df54f
 def _in_order(function, items, what, progress):
@@ -399,8 +409,8 @@ def load_folder(
     files = [files[i] for i in drawn(len(files), limit, seed)]
 
     def read(file):
-        image = read_rgb(file, enough=2 * size)
-        pixels, lost = fitted(image, size, fit)
+        image = _read_rgb(file, enough=2 * size)
+        pixels, lost = _fitted(image, size, fit)
         return pixels, [image.info["grey"], round(lost, 3)]
 
     name, how = folder.resolve().name or "folder", dict(size=size, fit=fit, limit=limit, seed=limit and seed)

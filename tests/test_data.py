@@ -160,7 +160,7 @@ def test_cache_is_the_same_and_not_decoded_again(folder, root, monkeypatch):
     fresh = load(folder, size=16)
     assert [f.suffix for f in sorted((root/"cache").iterdir())] == [".json", ".npy"]
     with monkeypatch.context() as m:
-        m.setattr(imagefiles, "read_rgb", lambda *a, **k: pytest.fail("decoded again"))
+        m.setattr(imagefiles, "_read_rgb", lambda *a, **k: pytest.fail("decoded again"))
         again = load(folder, size=16)
     assert torch.equal(fresh.images, again.images)
     assert torch.equal(fresh.labels, again.labels) and fresh.classes == again.classes
@@ -209,7 +209,7 @@ def test_bad_arguments(root):
 def test_interrupted_decoding_leaves_no_cache(folder, root, monkeypatch):
     def stop(*a): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(imagefiles, "cut_square", stop)
+        m.setattr(imagefiles, "_cut_square", stop)
         with pytest.raises(KeyboardInterrupt): load(folder)
     assert not list((root/"cache").glob("*.npy")) and not list((root/"cache").glob(".*"))
     assert len(load(folder)) == 3

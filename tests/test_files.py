@@ -90,7 +90,7 @@ def test_what_was_skipped_is_tried_again(tmp_path, root, monkeypatch):
         return plain(file, **how)
 
     with monkeypatch.context() as m, pytest.warns(UserWarning, match="002.png"):
-        m.setattr(imagefiles, "read_rgb", short_of_memory)
+        m.setattr(imagefiles, "_read_rgb", short_of_memory)
         assert len(load(here)) == 3
     assert len(load(here)) == 4
 
