@@ -67,7 +67,7 @@ def seeded(
 ) -> torch.Generator: # on the CPU, so that its numbers do not depend on the device
     "A random generator that depends on these numbers alone."
     state = 0
-    for s in seed: state = (state * 1_000_003 + s + 1) % (1 << 63)
+    for s in seed: state = (state * 1_000_003 + int(s) + 1) % (1 << 63)
     return torch.Generator().manual_seed(state)
 
 

@@ -111,6 +111,8 @@ def at_size(
 ) -> ImageSet: # boxes and masks are not scaled: for sets that have none
     "The same images at another size: bicubic, with antialiasing; kept in the cache."
     if size == images.img_size: return images
+    if images.masks is not None or images.boxes is not None:
+        raise InputError(f"{images.name} has masks or boxes, which are not scaled: load it at {size} pixels")
 
     def resize(part): # (k,C,H,W) uint8 → (k,C,size,size) uint8
         scaled = F.interpolate(part.float(), size=(size, size), mode="bicubic", antialias=True)
@@ -250,7 +252,7 @@ def is_folder(
     if text in NAMES: return False
     separators = [s for s in (os.sep, os.altsep) if s]
     if isinstance(name_or_path, Path) or any(s in text for s in separators): return True
-    return Path(text).expanduser().exists()
+    return bool(text) and Path(text).expanduser().exists()
 
 # %% ../nbs/04_images.ipynb #94decc0d
 def has_split(

@@ -46,7 +46,8 @@ def open_picture(
     "A picture of a listed format, not yet decoded: the only way by which the course opens pictures."
     with contextlib.ExitStack() as stack:
         try: opened = stack.enter_context(_open_regular(file))
-        except OSError as e: raise InputError(f"{file} cannot be opened ({e.strerror})") from None
+        except InputError: raise
+        except (OSError, ValueError) as e: raise InputError(f"{file} cannot be opened ({e})") from None
         try: image = stack.enter_context(Image.open(opened, formats=FORMATS))
         except (UnidentifiedImageError, Image.DecompressionBombError) as e:
             large = isinstance(e, Image.DecompressionBombError)
@@ -117,6 +118,7 @@ def cut_square(
     size:int, # pixels a side of the result
 ) -> np.ndarray: # (3,size,size) uint8
     "A square of the image, scaled with antialiasing; beyond the edge the edge is repeated."
+    if image.mode != "RGB": raise InputError(f"the picture is {image.mode}: `read_rgb` makes RGB of it")
     if not 0 < side <= 3 * max(image.size) >= max(abs(left), abs(top)):
         raise InputError(f"a square of {side:g} pixels at ({left:g}, {top:g}) lies too far from a picture "
                          f"of {image.width}×{image.height}")
@@ -140,7 +142,7 @@ def fitted(
 ) -> tuple[np.ndarray, float]: # (3,size,size) uint8; the share of the picture that is lost
     "A picture as a square."
     width, height = image.size
-    if fit == "stretch":
+    if fit == "stretch" and image.mode == "RGB":
         scaled = image.resize((size, size), Image.Resampling.BICUBIC)
         return np.asarray(scaled).transpose(2, 0, 1), 0.
     if fit == "pad":
@@ -318,6 +320,7 @@ def folder_of_images(
     folder:str|Path,
 ) -> Path: # of a folder
     "An `InputError` if this is no folder, or the folder of a run."
+    if not str(folder): raise InputError("the path of the folder is empty: give one, or '.' for this folder")
     folder = Path(folder).expanduser()
     if folder.is_file():
         raise InputError(f"there is no folder {folder}: it is a file; unpack archives, "
@@ -467,9 +470,9 @@ def read_table(
     kind:type=str, # type of what follows the number
 ) -> dict[int, list]: # number → list of what follows
     "One of the text files of CUB-200-2011."
-    try: lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
-    except OSError as e:
-        raise InputError(f"CUB-200-2011: {file} cannot be read ({e.strerror}); "
+    try: lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"CUB-200-2011: {file} cannot be read ({e}); "
                          "the folder must have the layout of the authors' archive") from e
     try: return {int(number): [kind(w) for w in rest] for number, *rest in lines}
     except ValueError as e:

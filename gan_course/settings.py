@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['MINIMUM', 'MAXIMUM', 'GIVEN_IMAGES', 'TrainConfig', 'check_config', 'data_options', 'with_defaults', 'read_recipe',
-           'recipe', 'choose_precision', 'as_image_set', 'check_data', 'fingerprint', 'settle', 'unlike', 'view_of',
-           'check_images_of']
+           'recipe', 'choose_precision', 'as_image_set', 'check_data', 'fingerprint', 'settle', 'unlike']
 
 # %% ../nbs/37_settings.ipynb #6e36c004
 import copy
@@ -173,7 +172,9 @@ def as_image_set(
     split:str="train", # what a tensor is
 ) -> ImageSet:
     "Images that were handed in, as a set with a name."
-    if isinstance(images, np.ndarray): images = torch.from_numpy(np.ascontiguousarray(images))
+    if isinstance(images, np.ndarray):
+        if images.dtype.kind not in "biuf": raise InputError(f"images are {images.dtype}: give (N,C,H,W) of uint8")
+        images = torch.from_numpy(np.ascontiguousarray(images))
     if isinstance(images, Tensor): images = ImageSet(images, name=GIVEN_IMAGES, split=split)
     if not isinstance(images, ImageSet):
         kind = type(images).__name__
@@ -279,4 +280,4 @@ def check_images_of(
     return images
 
 # %% ../nbs/37_settings.ipynb #9a4d8024
-guard(__name__, {"batch_size": "1..", "fingerprint.images": "N C H W"})
+guard(__name__, {"batch_size": "1..", "fingerprint.images": "N C H W uint8"})

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .core import ImageSet, InputError, progress_bar, seeded, to_float
 from .guards import guard
-from .storage import atomic_write, float_weights, half_weights
+from .storage import atomic_write, float_weights, half_weights, writing
 
 # %% ../nbs/33_toybirds.ipynb #a58e9dd8
 BODIES = {"black": (45, 45, 52), "brown": (140, 85, 45),
@@ -104,13 +104,19 @@ def toy_scene(
         patches=torch.randn(n, 3, 5, 5, generator=generator),
         grain=torch.randn(n, 1, 16, 16, generator=generator))
 
+# %% ../nbs/33_toybirds.ipynb #6054a855
+def _whole(scene):
+    "A scene with all its parts; other dicts are refused."
+    if scene.keys() >= {"species", "head", "tail", "scale", "place", "patches", "grain"}: return scene
+    raise InputError("this is no scene: take one of `toy_scene`")
+
 # %% ../nbs/33_toybirds.ipynb #df8ae385
 def draw_surroundings(
     scene:dict[str, Tensor], # from `toy_scene`
     size:int, # pixels a side
 ) -> Tensor: # (n,3,size,size) float32, 0…255
     "Two colours, a horizon, and noise in patches, grains and ripples."
-    _, y = pixel_grid(size)
+    (_, y), scene = pixel_grid(size), _whole(scene)
     rows = [[*above, *below, *rest] for above, below, *rest in SURROUNDINGS.values()]
     table = torch.tensor(rows)[scene["place"]]  # (n,10)
     colours = table[:, :6].view(-1, 2, 3) + scene["tint"]
@@ -131,6 +137,7 @@ def bird_axes(
     size:int, # pixels a side
 ) -> tuple[Tensor, Tensor]: # u and v (n,size,size): to the beak, and downwards
     "Each pixel as the bird sees it: moved, flipped, scaled and turned."
+    scene = _whole(scene)
     of_bird = {k: scene[k].view(-1, 1, 1) for k in ("x", "y", "scale", "flip", "turn")}
     at_x, at_y, scale, flip, turn = of_bird.values()
     x, y = pixel_grid(size)
@@ -142,6 +149,7 @@ def bird_paint(
     scene:dict[str, Tensor], # from `toy_scene`
 ) -> dict[str, Tensor]: # part → colour (n,3,1,1), 0…255
     "The colour of each part of each bird."
+    scene = _whole(scene)
     def colours(table): return torch.tensor(list(table.values())).float()[..., None, None]
     body = colours(BODIES)[scene["species"] // 2] * scene["shade"].view(-1, 1, 1, 1)
     head, tail = (colours(ACCENTS)[scene[k]] for k in ("head", "tail"))
@@ -295,7 +303,7 @@ def save_judge(
     file:str|Path, # path to write to
 ):
     "Write a judge as the package carries it, its weights rounded to float16."
-    with atomic_write(file) as part: save_file(half_weights(net.state_dict()), part)
+    with writing(file), atomic_write(file) as part: save_file(half_weights(net.state_dict()), part)
 
 # %% ../nbs/33_toybirds.ipynb #2a17238d
 @lru_cache
