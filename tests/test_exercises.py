@@ -139,3 +139,34 @@ def test_stubs():
     class Written:
         def forward(self, x): return x
     assert is_stub(Unwritten) and not is_stub(Written) and not is_stub(double) and not is_stub(0)
+
+
+# ---- how long a lesson takes
+
+def words(text):
+    "Words of prose; a formula in the line counts as one."
+    text = re.sub(r"```.*?```|\$\$.*?\$\$|<[^>]+>", "", text, flags=re.DOTALL)
+    return sum(bool(re.search(r"\w", word)) for word in re.sub(r"\$[^$]*\$", " x ", text).split())
+
+
+def reading_minutes(path):
+    "180 words or 12 lines of code a minute; code that is folded away need not be read."
+    cells = nbformat.read(path, 4).cells
+    code = [c for c in cells if c.cell_type == "code" and not c.metadata.get("jupyter", {}).get("source_hidden")]
+    lines = sum(bool(line.strip()) and not line.startswith("#|") for c in code for line in c.source.splitlines())
+    return sum(words(c.source) for c in cells if c.cell_type == "markdown") / 180 + lines / 12
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.number)
+def test_the_stated_minutes_are_measured(lesson):
+    path = next(ROOT.glob(f"nbs/{lesson.number}_*.ipynb"))
+    text = "\n".join(c.source for c in nbformat.read(path, 4).cells[:3])
+    stated = re.search(r"\*\*Time:\*\* about (\d+) minutes, of them (\d+) for the exercises", text)
+    assert stated, "the head of a lesson with exercises says **Time:** about N minutes, of them M for the exercises"
+    whole, exercises = map(int, stated.groups())
+    assert exercises == sum(e.minutes for e in lesson.exercises)
+    assert abs(whole - exercises - reading_minutes(path)) <= 5 and whole <= 90
+    for page in ("README.md", "index.qmd"):
+        rows = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        row = next(r for r in rows if r.startswith(f"| {lesson.number} |"))
+        assert row.rstrip().endswith(f"| {whole} |"), f"{page}: {row}"
