@@ -1,6 +1,7 @@
 """Images, seeds, grids and good error messages: the small pieces that all of the course stands on."""
 import difflib
 import math
+import sys
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from .guards import InputError, guard
 
 __all__ = [
-    "InputError", "choose", "to_float", "to_uint8", "seeded", "ImageSet",
+    "InputError", "choose", "progress_bar", "to_float", "to_uint8", "seeded", "ImageSet",
     "image_grid", "cut_grid", "new_figure", "show_images",
 ]
 
@@ -28,6 +29,21 @@ def choose(
     near = difflib.get_close_matches(str(name), options, 1, .4)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise InputError(f"there is no {what} '{name}': {hint}there are {', '.join(options)}")
+
+
+# --- bars
+
+def progress_bar(
+    items=None, # what is gone through; None: the bar is moved by hand
+    what:str="", # is done with them
+    show:bool=True,
+    **how, # total, initial, unit, … of tqdm
+): # tqdm
+    "A bar where somebody sees it move, in a terminal or a notebook: a file would keep every state of it."
+    from tqdm import auto
+
+    seen = auto.notebook_tqdm is not auto.std_tqdm or (sys.stderr is not None and sys.stderr.isatty())
+    return auto.tqdm(items, desc=what, disable=not (show and seen), **how)
 
 
 # --- the range of an image, and chance
@@ -51,7 +67,7 @@ def seeded(
 ) -> torch.Generator: # on the CPU, so that its numbers do not depend on the device
     "A random generator that depends on these numbers alone."
     state = 0
-    for s in seed: state = (state * 1_000_003 + s + 1) % (1 << 63)
+    for s in seed: state = (state * 1_000_003 + int(s) + 1) % (1 << 63)
     return torch.Generator().manual_seed(state)
 
 

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['CIFAR10_CLASSES', 'NAMES', 'AUGMENTATIONS', 'read_cifar10', 'load_cifar10', 'load_fashion_mnist', 'at_size',
-           'bird_square', 'move_box', 'cub_folder', 'cub_items', 'load_cub200', 'is_folder', 'has_split', 'load_images',
-           'augment']
+           'bird_square', 'move_box', 'cub_folder', 'cub_items', 'load_cub200', 'is_folder', 'has_split', 'options_of',
+           'load_images', 'augment']
 
 # %% ../nbs/04_images.ipynb #9ae01e2c
+import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from gan_course.imagefiles import (
     check_counts,
     cut_square,
     decoded,
+    drawn,
     fetching,
     load_folder,
     read_rgb,
@@ -45,6 +48,7 @@ def read_cifar10(
     split:str, # "train" or "test"
 ) -> tuple[Tensor, Tensor]: # images (N,3,32,32) uint8, labels (N,) int64
     "The official binary files: for each image a byte for its class, then 1024 bytes each of R, G and B."
+    choose(split, ["train", "test"], "split")
     records, whole = [], 10_000 * 3073  # bytes of a file
     for name in [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]:
         file = folder/name
@@ -62,11 +66,11 @@ def read_cifar10(
 # %% ../nbs/04_images.ipynb #01470219
 def load_cifar10(
     split:str="train", # 50,000 images, or "test": 10,000
-    root=None, # data root
+    root:str|Path|None=None, # data root
     download:bool=True, # fetch what is missing
 ) -> ImageSet: # 3×32×32
     "CIFAR-10 (Krizhevsky, 2009), pixel for pixel: from its binary files where they lie, else by torchvision."
-    root = data_root(root)
+    root, split = data_root(root), choose(split, ["train", "test"], "split")
     folder = root/"cifar-10-batches-bin"
     if folder.is_dir(): images, labels = read_cifar10(folder, split)
     else:
@@ -83,13 +87,13 @@ def load_cifar10(
 # %% ../nbs/04_images.ipynb #e58a9079
 def load_fashion_mnist(
     split:str="train", # 60,000 images, or "test": 10,000
-    root=None, # data root
+    root:str|Path|None=None, # data root
     download:bool=True, # fetch what is missing
 ) -> ImageSet: # 1×32×32
     "Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017) with a black rim of two pixels: 28 is no multiple of 16."
     from torchvision.datasets import FashionMNIST
 
-    root = data_root(root)
+    root, split = data_root(root), choose(split, ["train", "test"], "split")
     by_hand = ("put the four .gz files of https://github.com/zalandoresearch/fashion-mnist "
                "into FashionMNIST/raw there")
     with fetching("Fashion-MNIST", root, 30, by_hand, download):
@@ -103,29 +107,38 @@ def load_fashion_mnist(
 def at_size(
     images:ImageSet, # as they come
     size:int, # pixels a side that are wanted
-    root=None, # data root, for the cache
+    root:str|Path|None=None, # data root, for the cache
 ) -> ImageSet: # boxes and masks are not scaled: for sets that have none
     "The same images at another size: bicubic, with antialiasing; kept in the cache."
     if size == images.img_size: return images
+    if images.masks is not None or images.boxes is not None:
+        raise InputError(f"{images.name} has masks or boxes, which are not scaled: load it at {size} pixels")
 
     def resize(part): # (k,C,H,W) uint8 → (k,C,size,size) uint8
         scaled = F.interpolate(part.float(), size=(size, size), mode="bicubic", antialias=True)
         return scaled.round().clamp(0, 255).to(torch.uint8).numpy()
 
     content = [zlib.crc32(part.numpy().tobytes()) for part in images.images.split(1000)]
+    few = min(1000, max(1, 2**24 // size**2))  # at a time
     key = cache_key(kind="resized", format=2, size=size, content=content, shape=list(images.images.shape))
-    produce = lambda: ((resize(part) for part in images.images.split(1000)), {})
+    produce = lambda: ((resize(part) for part in images.images.split(few)), {})
     return replace(images, images=cached(images.name, key, produce, root)[0])
+
+# %% ../nbs/04_images.ipynb #047fe8c8
+def _four(box):
+    "A box, if it is one."
+    if len(box) == 4 and all(math.isfinite(end) for end in box): return box
+    raise InputError(f"the box is {str(box):.60}: give x, y, width and height")
 
 # %% ../nbs/04_images.ipynb #047fe8c9
 def bird_square(
-    box, # x, y, width, height of the bird, in pixels
+    box:Sequence[float], # x, y, width, height of the bird, in pixels
     width:int, # of the photograph
     height:int, # of the photograph
     margin:float=.15, # rim on each side, as a share of the longer side of the box
 ) -> tuple[float, float, float]: # left, top, side
     "A square around the box, moved into the photograph as far as it fits."
-    x, y, w, h = box
+    x, y, w, h = _four(box)
     side = max(w, h) * (1 + 2 * margin)
     def place(middle, length): # the square lies inside the photograph, or the photograph inside the square
         low, high = sorted((0, length - side))
@@ -134,21 +147,22 @@ def bird_square(
 
 # %% ../nbs/04_images.ipynb #b5038bba
 def move_box(
-    box, # x, y, width, height in pixels of the photograph
+    box:Sequence[float], # x, y, width, height in pixels of the photograph
     left:float, # of the square
     top:float, # of the square
     side:float, # of the square
     size:int, # pixels a side of the result
 ) -> list[float]: # x, y, width, height in pixels of the result, clipped to it
     "The box as seen in the square that was cut out and scaled."
-    x, y, w, h = box
+    x, y, w, h = _four(box)
+    if side <= 0: raise InputError(f"side is {side}: give the pixels of a square")
     ends = [(x - left), (y - top), (x + w - left), (y + h - top)]
     x, y, to_x, to_y = (min(max(e * size / side, 0), size) for e in ends)
     return [x, y, to_x - x, to_y - y]
 
 # %% ../nbs/04_images.ipynb #f61c9f59
 def cub_folder(
-    root=None, # data root
+    root:str|Path|None=None, # data root
     download:bool=True, # fetch what is missing: 1.1 GB
 ) -> Path: # the folder CUB_200_2011
     "CUB-200-2011, downloaded from its authors if it is not there."
@@ -171,6 +185,7 @@ def cub_items(
     split:str, # "train" or "test"
 ) -> tuple[dict, list[str]]: # file within `folder` → (label, box in its pixels); names of the classes
     "What the tables of CUB-200-2011 say about one split, without photographs that are listed but absent."
+    choose(split, ["train", "test"], "split")
     def table(name, kind): return read_table(folder/f"{name}.txt", kind)
     names, species = table("images", str), table("image_class_labels", int)
     boxes, for_training = table("bounding_boxes", float), table("train_test_split", int)
@@ -193,19 +208,19 @@ def cub_items(
 def load_cub200(
     split:str="train", # of the authors' train_test_split.txt
     size:int=64, # pixels a side
-    root=None, # data root
+    root:str|Path|None=None, # data root
     crop:str="box", # "box": a square around the bird; "whole": the middle of the photograph
     margin:float=.15, # for "box": rim on each side, as a share of the longer side of the box
-    limit:int|None=None, # only the first files
+    limit:int|None=None, # only so many files, drawn evenly
     progress:bool=True, # show a bar
     download:bool=True, # fetch what is missing
+    seed:int|None=0, # of what is drawn for `limit`; None: the first ones
 ) -> ImageSet: # with species as labels, and boxes
     "CUB-200-2011 (Wah et al., 2011), whole or a part of it in the same layout."
     choose(crop, ["box", "whole"], "crop")
-    if margin < 0: raise InputError(f"margin is {margin}: give a share of the box from 0 on, such as 0.15")
     folder = cub_folder(root, download)
     items, classes = cub_items(folder, split)
-    files = list(items)[:limit]
+    files = [list(items)[i] for i in drawn(len(items), limit, seed)]
 
     def read(file):
         image = read_rgb(file, upright=False)  # boxes count pixels as stored
@@ -230,56 +245,70 @@ NAMES = ["toy-birds", "fashion-mnist", "cifar10", "cub200"]
 
 # %% ../nbs/04_images.ipynb #88efa4ce
 def is_folder(
-    name_or_path, # what was asked for
+    name_or_path:str|Path, # what was asked for
 ) -> bool:
     "Whether this means a folder and not a data set known by name."
     text = str(name_or_path)
     if text in NAMES: return False
     separators = [s for s in (os.sep, os.altsep) if s]
     if isinstance(name_or_path, Path) or any(s in text for s in separators): return True
-    return Path(text).expanduser().exists()
+    return bool(text) and Path(text).expanduser().exists()
 
 # %% ../nbs/04_images.ipynb #94decc0d
 def has_split(
-    name_or_path, # as for `load_images`
+    name_or_path:str|Path, # as for `load_images`
     split:str="test", # "train" or "test"
 ) -> bool:
     "Whether `load_images` would find this split; loads nothing."
-    if not is_folder(name_or_path): return name_or_path in NAMES and split in ("train", "test")
+    choose(split, ["train", "test"], "split")
+    if not is_folder(name_or_path): return name_or_path in NAMES
     place = split_folder(name_or_path, split)[0]
     return place is not None and place.is_dir()
 
+# %% ../nbs/04_images.ipynb #9411729d
+def options_of(
+    name_or_path:str|Path, # as for `load_images`
+) -> dict: # name → what it is by default
+    "The options of `load_images` that belong to this data and not to any."
+    if isinstance(name_or_path, str) and name_or_path == "cub200": return dict(crop="box", margin=.15)
+    return dict(fit="crop", channels=None) if is_folder(name_or_path) else {}
+
+# %% ../nbs/04_images.ipynb #9411729c
+def _check_options(data, split, **how):
+    "An `InputError` for an option that cannot be, or does not belong to the data."
+    choose(split, ["train", "test"], "split")
+    if not is_folder(data):
+        try: choose(data, NAMES, "data set")
+        except InputError as e: raise InputError(f"{e}; or give the path of a folder of images") from None
+    for owner, options in (("cub200", options_of("cub200")), ("a folder", options_of(Path()))):
+        for name, default in options.items():
+            if name not in options_of(data) and how[name] != default:
+                raise InputError(f"{name} is {how[name]!r}, which belongs to {owner} and not to {data}: leave it out")
+
 # %% ../nbs/04_images.ipynb #9411729e
 def load_images(
-    name_or_path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder of images
+    name_or_path:str|Path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder of images
     split:str="train", # "train" or "test"
     size:int|None=None, # pixels a side; None: 32, for cub200 and folders 64
-    root=None, # data root, see `data_root`
+    root:str|Path|None=None, # data root, see `data_root`
     crop:str="box", # for cub200: "box" or "whole"
     margin:float=.15, # for cub200: rim around the box, as a share of its longer side
-    limit:int|None=None, # only the first images; None: all
+    limit:int|None=None, # only so many images, drawn evenly where classes follow each other; None: all
     progress:bool=True, # show a bar while decoding
     download:bool=True, # fetch a data set that is not there yet; False: say so instead
     fit:str="crop", # for folders: how pictures become square: "crop", "pad" or "stretch"
     channels:int|None=None, # for folders: 1 or 3; None: 1 if no file knows colour
+    seed:int|None=0, # of what is drawn for `limit` from folders and cub200; None: the first ones
 ) -> ImageSet:
     "A data set by its name, or a folder of images."
-    choose(split, ["train", "test"], "split")
-    for value, what in ((size, "size"), (limit, "limit")):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InputError(f"{what} is {value!r}: give a whole number from 1 on")
-    choose(fit, ["crop", "pad", "stretch"], "fit")
-    if channels not in (None, 1, 3):
-        raise InputError(f"channels is {channels!r}: give 1 for grey, 3 for colour")
+    _check_options(name_or_path, split, crop=crop, margin=margin, fit=fit, channels=channels)
     if is_folder(name_or_path):
-        return load_folder(name_or_path, split, size or 64, root, limit, progress, fit, channels)
-    try: choose(name_or_path, NAMES, "data set")
-    except InputError as e: raise InputError(f"{e}; or give the path of a folder of images") from None
+        return load_folder(name_or_path, split, size or 64, root, limit, progress, fit, channels, seed)
     if name_or_path == "cub200":
-        return load_cub200(split, size or 64, root, crop, margin, limit, progress, download)
+        return load_cub200(split, size or 64, root, crop, margin, limit, progress, download, seed)
     if name_or_path == "toy-birds":
-        n, seed = (10_000, 0) if split == "train" else (2_000, 1)
-        return replace(toy_birds(min(n, limit or n), seed, size or 32), split=split)
+        n, of_split = (10_000, 0) if split == "train" else (2_000, 1)
+        return replace(toy_birds(min(n, limit or n), of_split, size or 32), split=split)
     load = load_cifar10 if name_or_path == "cifar10" else load_fashion_mnist
     images = load(split, root, download)
     if limit: images = images.subset(torch.arange(min(limit, len(images))))
@@ -334,4 +363,6 @@ def augment(
     return x
 
 # %% ../nbs/04_images.ipynb #9a4d9493
-guard(__name__)
+guard(__name__, {
+    "size": "1..1024", "limit": "1..", "margin": "0..1", "bird_square.width": "1..", "bird_square.height": "1..",
+    "x": "B C H W float", "u": "B 7 float finite"})

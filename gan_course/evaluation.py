@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 import gan_course
-from .core import ImageSet, InputError
+from .core import ImageSet, InputError, progress_bar
 from .data import load_images
 from .features import check_images, get_extractor, to_channels
 from .fid import FeatureStats, frechet_from_stats, kid, prdc
 from .guards import guard
 from .runs import Run
 from .session import undisturbed
+from .settings import view_of
 from .sources import GivenMoments, Source, from_generator, from_images, opened, source_of
 from .storage import atomic_write, cache_key, data_root
 
@@ -43,7 +43,7 @@ def gather(
     extractor = get_extractor(extractor)
     stats = FeatureStats(extractor.name, keep)
     what = f"{extractor.name} features of {source.name}"
-    with tqdm(total=source.n, desc=what, unit="img", disable=not progress) as bar:
+    with progress_bar(what=what, show=progress, total=source.n, unit="img") as bar:
         for batch in source.batches(batch_size):
             stats.update(extractor(check_images(batch)))
             bar.update(len(batch))
@@ -134,7 +134,7 @@ def describe(
     return "\n  ".join((
         "   ".join(number(name, x) for name, x in values.items()),
         f"generated: {p['n_fake']:,} images {p['size_fake']} of {fake}{named('weights', 'epoch', 'seed')}",
-        f"real: {n_real} images{size} of {real}{split}{named('crop', 'limit')}",
+        f"real: {n_real} images{size} of {real}{split}{named('crop', 'fit', 'limit')}",
         f"extractor: {extractor} {p['extractor_version']}{others}; gan_course {p['version']}"))
 
 # %% ../nbs/35_evaluation.ipynb #b639a3d3
@@ -198,14 +198,15 @@ def _real_source(real, fake, n, split):
     run = fake if isinstance(fake, Run) else None
     if real is None: return _trained_on(run, n, split)
     how:dict[str, Any] = dict(size=getattr(fake, "img_size", None))
-    if run: how["crop"] = run.config.crop
+    if run and isinstance(real, str|Path): how |= view_of(run, real)
+    how.pop("channels", None)  # as they come, see `_in_channels`
     real = opened(real, split, **how)
     if run and isinstance(real, Path): real = load_images(real, split, **how)
     if isinstance(real, (Run, nn.Module)) or (callable(real) and not isinstance(real, Dataset)):
         raise InputError(f"a {type(real).__name__} was given as real: "
                          "generated images come first, evaluate(fake, real)")
     source = _in_channels(source_of(real, n), real, fake)
-    return replace(source, about=(source.about or {}) | _view_of(run, source))
+    return replace(source, about=(source.about or {}) | _cut_by(how))
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0d03
 def _in_channels(source, real, fake):
@@ -225,12 +226,12 @@ def _trained_on(run, n, split):
                          "images, batches), or their statistics")
     source = from_images(run.images(split), n)
     limit = run.config.limit if split == "train" else None
-    return replace(source, about=dict(limit=limit) | _view_of(run, source))
+    return replace(source, about=dict(limit=limit) | _cut_by(view_of(run)))
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c38
-def _view_of(run, source):
-    "How the photographs of CUB-200 were cut."
-    return dict(crop=run.config.crop) if run and source.name == "cub200" else {}
+def _cut_by(how):
+    "How photographs were made square."
+    return {k: how[k] for k in ("crop", "fit") if k in how}
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c39
 def _warn_of_sizes(fake, real):

@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from .core import InputError, choose, seeded, to_float, to_uint8
+from .core import InputError, choose, progress_bar, seeded, to_float, to_uint8
 from .guards import guard
 from .session import undisturbed
 from .toybirds import draw_birds, toy_scene
@@ -171,7 +170,7 @@ def train_small(
         net = SmallNet()
     optimiser = torch.optim.Adam(net.parameters())
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, steps)
-    for _ in tqdm(range(steps), desc="training the small extractor"):
+    for _ in progress_bar(range(steps), "training the small extractor"):
         pick = torch.randint(n, (128,), generator=generator)
         answers = net(to_float(images[pick]))
         losses = [F.cross_entropy(a, right[pick]) for a, right in zip(answers, truth, strict=True)]
@@ -229,7 +228,7 @@ def extract_features(
 ) -> Tensor: # (N,dim) float32
     "The features of images that are in memory."
     images, extractor = check_images(images), get_extractor(extractor)
-    parts = tqdm(images.split(batch_size), desc=f"features ({extractor.name})", disable=not progress)
+    parts = progress_bar(images.split(batch_size), f"features ({extractor.name})", progress)
     return torch.cat([extractor(part) for part in parts]) if len(images) else torch.zeros(0, extractor.dim)
 
 # %% ../nbs/34_features.ipynb #9a4d1005

@@ -5,16 +5,18 @@
 # %% auto #0
 __all__ = ['AVIF', 'FORMATS', 'SUFFIXES', 'MOST_PIXELS', 'SPLITS', 'NO_PICTURES', 'open_picture', 'eight_bits', 'read_rgb',
            'centre_square', 'cut_square', 'fitted', 'decoded', 'warn_skipped', 'is_run', 'survey', 'list_images',
-           'split_parts', 'split_folder', 'folder_of_images', 'files_of_split', 'readable_now', 'in_grey', 'say_lost',
-           'load_folder', 'check_counts', 'fetching', 'read_table']
+           'split_parts', 'split_folder', 'drawn', 'folder_of_images', 'files_of_split', 'readable_now', 'in_grey',
+           'say_lost', 'load_folder', 'check_counts', 'fetching', 'read_table']
 
 # %% ../nbs/32_files.ipynb #397e4ea7
 import contextlib
 import os
 import tarfile
 import threading
+import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,11 +25,10 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL import __version__ as pillow_version
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from .core import ImageSet, InputError
+from .core import ImageSet, InputError, choose, progress_bar, seeded
 from .guards import guard
-from .storage import cache_key, cached, open_regular, stamps
+from .storage import _open_regular, cache_key, cached, stamps
 
 # %% ../nbs/32_files.ipynb #5fa10c01
 AVIF = "avif" in features.modules and bool(features.check("avif"))
@@ -40,11 +41,13 @@ _large = threading.Lock()  # large pictures are decoded one at a time
 # %% ../nbs/32_files.ipynb #5fa10c02
 @contextlib.contextmanager
 def open_picture(
-    file, # path of an image
+    file:str|Path, # an image
 ):
     "A picture of a listed format, not yet decoded: the only way by which the course opens pictures."
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_regular(file))
+        try: opened = stack.enter_context(_open_regular(file))
+        except InputError: raise
+        except (OSError, ValueError) as e: raise InputError(f"{file} cannot be opened ({e})") from None
         try: image = stack.enter_context(Image.open(opened, formats=FORMATS))
         except (UnidentifiedImageError, Image.DecompressionBombError) as e:
             large = isinstance(e, Image.DecompressionBombError)
@@ -56,12 +59,15 @@ def open_picture(
         if image.width * image.height > 1 << 24: stack.enter_context(_large)
         yield image
 
+_open_picture = open_picture
+
 # %% ../nbs/32_files.ipynb #5fa10c03
 def eight_bits(
     image:Image.Image, # of a mode with more than 8 bits: I;16, I or F
 ) -> Image.Image: # mode L
     "Numbers as bytes, by their range: 8, 12 or 16 bits, floats in [0,1] or [0,255]; others are refused."
     values = np.asarray(image)
+    if not values.size: raise InputError("it has no pixels")
     low, high = float(values.min()), float(values.max())
     most = 255 if image.mode == "F" else 65535
     if not (0 <= low and high <= most):
@@ -73,12 +79,12 @@ def eight_bits(
 
 # %% ../nbs/32_files.ipynb #eb9f1348
 def read_rgb(
-    file, # path of an image
+    file:str|Path, # an image
     upright:bool=True, # turn it as its EXIF orientation says
     enough:int|None=None, # pixels a side that are enough: a large JPEG is decoded at 1/2, 1/4 or 1/8
 ) -> Image.Image: # mode RGB
     "An image file as RGB: grey is repeated, transparency is laid on white, more than 8 bits become 8."
-    with open_picture(file) as image:
+    with _open_picture(file) as image:
         if enough: image.draft("RGB", (enough, enough))
         if upright: image = ImageOps.exif_transpose(image)
         grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
@@ -90,6 +96,8 @@ def read_rgb(
         rgb.info["grey"] = grey  # the file knows no colour
         return rgb
 
+_read_rgb = read_rgb
+
 # %% ../nbs/32_files.ipynb #db9f5723
 def centre_square(
     width:float, # of the image
@@ -98,6 +106,8 @@ def centre_square(
     "The largest square in the middle of an image."
     side = min(width, height)
     return (width - side) / 2, (height - side) / 2, side
+
+_centre_square = centre_square
 
 # %% ../nbs/32_files.ipynb #f117d425
 def cut_square(
@@ -108,6 +118,10 @@ def cut_square(
     size:int, # pixels a side of the result
 ) -> np.ndarray: # (3,size,size) uint8
     "A square of the image, scaled with antialiasing; beyond the edge the edge is repeated."
+    if image.mode != "RGB": raise InputError(f"the picture is {image.mode}: `read_rgb` makes RGB of it")
+    if not 0 < side <= 3 * max(image.size) >= max(abs(left), abs(top)):
+        raise InputError(f"a square of {side:g} pixels at ({left:g}, {top:g}) lies too far from a picture "
+                         f"of {image.width}×{image.height}")
     beyond = (-left, -top, left + side - image.width, top + side - image.height)
     to_left, to_top, to_right, to_bottom = rim = [max(0, int(np.ceil(b - 1e-6))) for b in beyond]
     if any(rim):
@@ -118,6 +132,8 @@ def cut_square(
     scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(scaled).transpose(2, 0, 1)
 
+_cut_square = cut_square
+
 # %% ../nbs/32_files.ipynb #5fa10c04
 def fitted(
     image:Image.Image, # mode RGB
@@ -126,18 +142,34 @@ def fitted(
 ) -> tuple[np.ndarray, float]: # (3,size,size) uint8; the share of the picture that is lost
     "A picture as a square."
     width, height = image.size
-    if fit == "stretch":
+    if fit == "stretch" and image.mode == "RGB":
         scaled = image.resize((size, size), Image.Resampling.BICUBIC)
         return np.asarray(scaled).transpose(2, 0, 1), 0.
     if fit == "pad":
         side = max(width, height)
-        return cut_square(image, (width - side) / 2, (height - side) / 2, side, size), 0.
-    left, top, side = centre_square(width, height)
-    return cut_square(image, left, top, side, size), 1 - side / max(width, height)
+        return _cut_square(image, (width - side) / 2, (height - side) / 2, side, size), 0.
+    if fit != "crop": choose(fit, ["crop", "pad", "stretch"], "fit")
+    left, top, side = _centre_square(width, height)
+    return _cut_square(image, left, top, side, size), 1 - side / max(width, height)
+
+_fitted = fitted
+
+# %% ../nbs/32_files.ipynb #943df54f
+def _in_order(function, items, what, progress):
+    "The results for many files, in threads as soon as a file takes longer than a change of threads."
+    slow, start = False, 0
+    with ThreadPoolExecutor() as pool, progress_bar(total=len(items), what=what, show=progress, unit="img") as bar:
+        while start < len(items):
+            part = items[start:start + (256 if slow else 16)]  # a queue of a million results would be large
+            start, began = start + len(part), time.perf_counter()
+            for result in pool.map(function, part) if slow else map(function, part):
+                yield result
+                bar.update()
+            slow = slow or time.perf_counter() - began > .001 * len(part)
 
 # %% ../nbs/32_files.ipynb #943df550
 def decoded(
-    read, # file → (C,H,W) uint8 array, and what else is known of it
+    read:Callable, # file → (C,H,W) uint8 array, and what else is known of it
     folder:Path, # where the files lie
     files:list, # paths within `folder`
     name:str, # for the progress bar
@@ -153,18 +185,13 @@ def decoded(
             return None, None, " ".join(f"{type(e).__name__}: {e}".split())
 
     def rows():
-        bar = tqdm(total=len(files), desc=f"decoding {name}", unit="img", disable=not progress)
-        with ThreadPoolExecutor() as pool, bar:
-            for start in range(0, len(files), 256):  # not all at once: a queue of a million results is large
-                results = pool.map(attempt, files[start:start + 256])
-                for i, (pixels, known, problem) in enumerate(results, start):
-                    bar.update()
-                    if problem:
-                        facts["skipped"][str(files[i])] = problem
-                        continue
-                    facts["kept"].append(i)
-                    facts["known"].append(known)
-                    yield pixels
+        for i, (pixels, known, problem) in enumerate(_in_order(attempt, files, f"decoding {name}", progress)):
+            if problem:
+                facts["skipped"][str(files[i])] = problem
+                continue
+            facts["kept"].append(i)
+            facts["known"].append(known)
+            yield pixels
         if not facts["kept"]:
             file, problem = next(iter(facts["skipped"].items()))
             raise InputError(
@@ -193,21 +220,29 @@ NO_PICTURES = {".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml"
 
 # %% ../nbs/32_files.ipynb #21bc5610
 def is_run(
-    place, # a folder
+    place:str|Path, # a folder
 ) -> bool:
     "Whether a folder is that of a run: its samples are no pictures to train on."
     place = Path(place)
     others = ("history.csv", "latents.safetensors", "samples", "checkpoints")
     return (place/"config.json").is_file() and any((place/name).exists() for name in others)
 
+# %% ../nbs/32_files.ipynb #5fa10c0e
+def _is_picture(file):
+    "Whether a file without an ending is a picture all the same: it is looked into."
+    with contextlib.suppress(Exception), open_picture(file): return True
+    return False
+
 # %% ../nbs/32_files.ipynb #5fa10c05
 def survey(
-    folder, # searched at any depth; what begins with a dot is passed over
-    without=(), # names of subfolders to leave out
+    folder:str|Path, # searched at any depth; what begins with a dot is passed over
+    without:Collection[str]=(), # names of subfolders to leave out
 ) -> tuple[list[str], Counter, list[str]]: # images, within `folder` with /, sorted; other files by kind; runs
     "What lies below a folder."
     found, others, runs, seen = [], Counter(), [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    if not Path(folder).is_dir(): raise InputError(f"there is no folder {folder}")
+    def closed(_): others["folders that cannot be read"] += 1
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(place)
         if real in seen:  # a link has led back
             folders.clear()
@@ -222,18 +257,18 @@ def survey(
         for f in files:
             kind = Path(f).suffix.lower()
             if f[0] == ".": continue
-            if kind in SUFFIXES: found.append((here/f).as_posix())
-            elif kind not in NO_PICTURES: others[kind or "without an ending"] += 1
+            if kind in SUFFIXES or (not kind and _is_picture(Path(place, f))): found.append((here/f).as_posix())
+            elif kind not in NO_PICTURES: others[f"files {kind or 'without an ending'}"] += 1
     return sorted(found), others, sorted(runs)
 
 # %% ../nbs/32_files.ipynb #5fa10c06
 def list_images(
-    folder, # searched at any depth; what begins with a dot is passed over
-    without=(), # names of subfolders to leave out
+    folder:str|Path, # searched at any depth; what begins with a dot is passed over
+    without:Collection[str]=(), # names of subfolders to leave out
 ) -> list[str]: # paths within `folder` as text with /, sorted
     "All image files below a folder; what may have been meant as images and is left out is said."
     found, others, runs = survey(folder, without)
-    left = [f"{n} files {kind}" for kind, n in others.most_common(10)]
+    left = [f"{n} {kind}" for kind, n in others.most_common(10)]
     left += [f"{len(runs)} folders of runs ({', '.join(runs[:5])})"] if runs else []
     if left: warnings.warn(f"left out in {folder}: {'; '.join(left)}", stacklevel=4)
     return found
@@ -256,22 +291,36 @@ def split_parts(
 
 # %% ../nbs/32_files.ipynb #5f670410
 def split_folder(
-    folder, # a folder of images, with or without the subfolders train and test
+    folder:str|Path, # a folder of images, with or without the subfolders train and test
     split:str, # "train" or "test"
 ) -> tuple[Path|None, tuple[str, ...]]: # the split's folder, if any; subfolders that do not belong to it
     "FOLDER/train and FOLDER/test where only such names stand; otherwise all of FOLDER is for training."
-    folder = Path(folder).expanduser()
+    folder, split = Path(folder).expanduser(), choose(split, SPLITS, "split")
     parts, others = split_parts(folder)
     if others or not parts: return (folder, ()) if split == "train" else (None, ())
     for name in SPLITS[split]:
         if name in parts: return folder/parts[name], ()
     return None, ()
 
+# %% ../nbs/32_files.ipynb #5fa10c0c
+def drawn(
+    total:int, # how many there are
+    limit:int|None, # how many are wanted; None: all
+    seed:int|None=0, # None: the first ones, as runs took them that keep no fingerprint
+) -> list[int]: # positions, ascending
+    "One of each of `limit` equal stretches: drawn evenly from a folder, and from classes that follow each other."
+    if limit is None or limit >= total: return list(range(total))
+    if seed is None: return list(range(limit))
+    ends = torch.arange(limit + 1) * total // limit
+    within = torch.rand(limit, generator=seeded(seed), dtype=torch.float64) * ends.diff()
+    return (ends[:-1] + within.long()).tolist()
+
 # %% ../nbs/32_files.ipynb #5fa10c08
 def folder_of_images(
-    folder, # a path
+    folder:str|Path,
 ) -> Path: # of a folder
     "An `InputError` if this is no folder, or the folder of a run."
+    if not str(folder): raise InputError("the path of the folder is empty: give one, or '.' for this folder")
     folder = Path(folder).expanduser()
     if folder.is_file():
         raise InputError(f"there is no folder {folder}: it is a file; unpack archives, "
@@ -312,7 +361,7 @@ def files_of_split(
 
 # %% ../nbs/32_files.ipynb #5fa10c0a
 def readable_now(
-    read, # as for `decoded`
+    read:Callable, # as for `decoded`
     folder:Path,
     skipped:dict, # file → what was wrong with it
 ) -> bool:
@@ -323,6 +372,7 @@ def readable_now(
             return True
     return False
 
+# %% ../nbs/32_files.ipynb #5fa10c0f
 def in_grey(
     images:Tensor, # (N,3,H,W) uint8
 ) -> Tensor: # (N,1,H,W) uint8
@@ -331,6 +381,7 @@ def in_grey(
     return torch.cat([((part.long() * weights).sum(1, keepdim=True) + 32768 >> 16).to(torch.uint8)
                       for part in images.split(1000)])
 
+# %% ../nbs/32_files.ipynb #5fa10c10
 def say_lost(
     folder:Path,
     lost:float, # share of the pictures, on average
@@ -343,26 +394,29 @@ def say_lost(
 
 # %% ../nbs/32_files.ipynb #83bbf1fd
 def load_folder(
-    folder, # path of a folder of images
+    folder:str|Path, # with images in it
     split:str="train", # "train" or "test"
     size:int=64, # pixels a side
-    root=None, # data root, for the cache
-    limit:int|None=None, # only the first files
+    root:str|Path|None=None, # data root, for the cache
+    limit:int|None=None, # only so many files, drawn evenly
     progress:bool=True, # show a bar
     fit:str="crop", # how pictures become square: "crop", "pad" or "stretch"
     channels:int|None=None, # 1 or 3; None: 1 if no file knows colour
+    seed:int|None=0, # of what is drawn for `limit`; None: the first ones
 ) -> ImageSet: # classes are the subfolders, if no image lies beside them
     "A folder of images, each a square of `size` pixels a side."
+    choose(fit, ["crop", "pad", "stretch"], "fit")
+    if channels not in (None, 1, 3): raise InputError(f"channels is {channels}: give 1 for grey, 3 for colour")
     folder = folder_of_images(folder)
     place, files, classes = files_of_split(folder, split)
-    files = files[:limit]
+    files = [files[i] for i in drawn(len(files), limit, seed)]
 
     def read(file):
-        image = read_rgb(file, enough=2 * size)
-        pixels, lost = fitted(image, size, fit)
+        image = _read_rgb(file, enough=2 * size)
+        pixels, lost = _fitted(image, size, fit)
         return pixels, [image.info["grey"], round(lost, 3)]
 
-    name, how = folder.resolve().name or "folder", dict(size=size, fit=fit, limit=limit)
+    name, how = folder.resolve().name or "folder", dict(size=size, fit=fit, limit=limit, seed=limit and seed)
     of = cache_key(kind="folder", place=os.path.realpath(place), **how)
     key = cache_key(of=of, format=2, files=stamps(place, files), pillow=pillow_version)
     produce = lambda: decoded(read, place, files, name, progress)
@@ -416,13 +470,16 @@ def read_table(
     kind:type=str, # type of what follows the number
 ) -> dict[int, list]: # number → list of what follows
     "One of the text files of CUB-200-2011."
-    try: lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
-    except OSError as e:
-        raise InputError(f"CUB-200-2011: {file} cannot be read ({e.strerror}); "
+    try: lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"CUB-200-2011: {file} cannot be read ({e}); "
                          "the folder must have the layout of the authors' archive") from e
     try: return {int(number): [kind(w) for w in rest] for number, *rest in lines}
     except ValueError as e:
         raise InputError(f"CUB-200-2011: {file} is not a table of numbers and values ({e})") from e
 
 # %% ../nbs/32_files.ipynb #9a4d4658
-guard(__name__)
+guard(__name__, {
+    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..", "total": "0..", "lost": "0..1",
+    "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000", "each": "0..",
+    "megabytes": "0.."})

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'CONFIG_FIELDS', 'samples_file', 'checkpoint_file', 'write_history', 'read_history', 'Run', 'write_samples',
-           'networks_of', 'check_images_of', 'open_run', 'ready_folder', 'ready_run', 'describe_run', 'shape_of',
-           'protocol_of', 'new_place', 'lay_out', 'write_config', 'check_again', 'pack_run']
+           'networks_of', 'open_run', 'ready_folder', 'ready_run', 'describe_run', 'shape_of', 'protocol_of',
+           'new_place', 'lay_out', 'write_config', 'check_again', 'pack_run']
 
 # %% ../nbs/30_runs.ipynb #6b30c007
 import csv
@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import warnings
 from datetime import datetime
@@ -29,11 +30,12 @@ import gan_course
 from .core import ImageSet, InputError, choose, cut_grid, image_grid
 from .data import load_images
 from .guards import guard
+from .imagefiles import drawn
 from .locks import check_sizes, unused
 from .networks import build_networks, check_networks, copy_network, is_own
 from .processes import world_size
 from .session import draw_latents, undisturbed
-from .settings import GIVEN_IMAGES, TrainConfig, check_config
+from .settings import GIVEN_IMAGES, TrainConfig, check_config, check_images_of, fingerprint, view_of
 from .steps import evenly
 from .storage import atomic_write, check_inside, epoch_in, read_tensors, write_json, writing
 
@@ -289,36 +291,20 @@ def _read_network(run, weights, part):
 # %% ../nbs/30_runs.ipynb #5b0a7f32
 def _read_images(run, split="train", **how):
     "The images that config.json names, as the run saw them; with a `limit`, at most so many."
-    c, data = run.config, run.info["data"]
+    c, known = run.config, run.info["data"]
     if c.data is None:
-        raise InputError(f"{run.path} was trained on {data['n']} images given in memory ({data['name']}): "
+        raise InputError(f"{run.path} was trained on {known['n']} images given in memory ({known['name']}): "
                          "no name brings them back, give them again with images=...")
-    own_limit = c.limit if split == "train" else None
-    limit = min((n for n in (own_limit, how.pop("limit", None)) if n is not None), default=None)
-    whole = split == "train" and limit == c.limit and how.keys().isdisjoint(("size", "crop", "margin"))
-    wanted:dict[str, Any] = dict(size=run.img_size, crop=c.crop, limit=limit,
-                                 channels=min(run.info["model"]["img_channels"], 3)) | how
-    images = load_images(c.data, split, **wanted)
-    if whole: return check_images_of(run, images)
-    if images.name != data["name"]:
-        raise InputError(f"{run.path} was trained on {data['name']}, but {c.data} is {images.name}: "
+    most, some = c.limit if split == "train" else None, how.pop("limit", None)
+    view = view_of(run) | dict(limit=most or some) | how
+    images = load_images(c.data, split, **view)
+    whole = (most or not some) and how.keys() <= {"root", "progress", "download"}
+    if split == "train" and whole: check_images_of(run, images)
+    elif images.name != known["name"] and c.data == run.info["train"].get("data"):
+        raise InputError(f"{run.path} was trained on {known['name']}, but {c.data} is {images.name}: "
                          "give the images it was trained on")
-    return images
-
-# %% ../nbs/30_runs.ipynb #fcf06ec6
-def check_images_of(
-    run:Run,
-    images:ImageSet, # said to be those it was trained on
-) -> ImageSet: # the same
-    "An `InputError` if a run was trained on other images, as far as its config.json can tell."
-    data, shape = run.info["data"], run.info["model"]
-    was = data["name"] or GIVEN_IMAGES, data["n"], shape["img_size"], shape["img_channels"]
-    now = images.name or GIVEN_IMAGES, len(images), images.img_size, images.img_channels
-    def text(name, n, size, channels): return f"{n} images of {name}, {size}×{size} with {channels} channels"
-    if was != now:
-        raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)}: "
-                         "give the images it was trained on")
-    return images
+    if some is None or some >= len(images): return images
+    return images.subset(torch.tensor(drawn(len(images), some, view["seed"])))
 
 # %% ../nbs/30_runs.ipynb #8937b2dd
 def open_run(
@@ -371,7 +357,8 @@ def describe_run(
     import torchvision
 
     samples = dict(n=config.samples, cols=min(8, config.samples), padding=2, size=images.img_size)
-    data = dict(name=images.name, split=images.split, n=len(images), shape=list(images.images.shape[1:]))
+    data = dict(name=images.name, split=images.split, n=len(images), shape=list(images.images.shape[1:]),
+                fingerprint=fingerprint(images.images))
     versions = dict(gan_course=gan_course.__version__, torch=torch.__version__,
                     torchvision=torchvision.__version__, python=platform.python_version())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -411,7 +398,7 @@ def new_place(
     out = Path(out).expanduser()
     with writing(out):
         if os.path.lexists(out) and not unused(out):
-            raise InputError(f"{out} is there already: resume it (`gan-course train --resume {out}`) "
+            raise InputError(f"{out} is there already: resume it (`gan-course train --resume {shlex.quote(str(out))}`) "
                              "or choose another place with --out")
     return out
 

@@ -9,7 +9,6 @@ __all__ = ['BODIES', 'ACCENTS', 'SPECIES', 'PARTS', 'SURROUNDINGS', 'JUDGE_FILE'
            'obeys_rule']
 
 # %% ../nbs/33_toybirds.ipynb #d6c31a3e
-import math
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -18,11 +17,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from .core import ImageSet, InputError, seeded, to_float
+from .core import ImageSet, InputError, progress_bar, seeded, to_float
 from .guards import guard
-from .storage import atomic_write, float_weights, half_weights
+from .storage import atomic_write, float_weights, half_weights, writing
 
 # %% ../nbs/33_toybirds.ipynb #a58e9dd8
 BODIES = {"black": (45, 45, 52), "brown": (140, 85, 45),
@@ -106,13 +104,19 @@ def toy_scene(
         patches=torch.randn(n, 3, 5, 5, generator=generator),
         grain=torch.randn(n, 1, 16, 16, generator=generator))
 
+# %% ../nbs/33_toybirds.ipynb #6054a855
+def _whole(scene):
+    "A scene with all its parts; other dicts are refused."
+    if scene.keys() >= {"species", "head", "tail", "scale", "place", "patches", "grain"}: return scene
+    raise InputError("this is no scene: take one of `toy_scene`")
+
 # %% ../nbs/33_toybirds.ipynb #df8ae385
 def draw_surroundings(
     scene:dict[str, Tensor], # from `toy_scene`
     size:int, # pixels a side
 ) -> Tensor: # (n,3,size,size) float32, 0…255
     "Two colours, a horizon, and noise in patches, grains and ripples."
-    _, y = pixel_grid(size)
+    (_, y), scene = pixel_grid(size), _whole(scene)
     rows = [[*above, *below, *rest] for above, below, *rest in SURROUNDINGS.values()]
     table = torch.tensor(rows)[scene["place"]]  # (n,10)
     colours = table[:, :6].view(-1, 2, 3) + scene["tint"]
@@ -133,6 +137,7 @@ def bird_axes(
     size:int, # pixels a side
 ) -> tuple[Tensor, Tensor]: # u and v (n,size,size): to the beak, and downwards
     "Each pixel as the bird sees it: moved, flipped, scaled and turned."
+    scene = _whole(scene)
     of_bird = {k: scene[k].view(-1, 1, 1) for k in ("x", "y", "scale", "flip", "turn")}
     at_x, at_y, scale, flip, turn = of_bird.values()
     x, y = pixel_grid(size)
@@ -144,6 +149,7 @@ def bird_paint(
     scene:dict[str, Tensor], # from `toy_scene`
 ) -> dict[str, Tensor]: # part → colour (n,3,1,1), 0…255
     "The colour of each part of each bird."
+    scene = _whole(scene)
     def colours(table): return torch.tensor(list(table.values())).float()[..., None, None]
     body = colours(BODIES)[scene["species"] // 2] * scene["shade"].view(-1, 1, 1, 1)
     head, tail = (colours(ACCENTS)[scene[k]] for k in ("head", "tail"))
@@ -186,26 +192,22 @@ def toy_birds(
     n:int, # number of images
     seed:int=0, # other seeds give other birds
     size:int=32, # 32 or 64 pixels a side
-    obey:float=1., # share of the birds that keep the rule: tail and head of one colour
+    obey:float|bool=1., # share of the birds that keep the rule: tail and head of one colour
 ) -> ImageSet: # with species as labels, masks and boxes
     "Birds of eight species on eight kinds of surroundings; the first k are the same for every n."
     if size not in (32, 64):
         raise InputError(f"toy birds are drawn at 32 or 64 pixels, not at {size}: choose one of the two")
-    if n < 1: raise InputError(f"{n} toy birds were asked for: ask for 1 or more")
-    images, masks, species = [], [], []
+    images = torch.empty(n, 3, size, size, dtype=torch.uint8)
+    masks, species = torch.empty(n, size, size, dtype=torch.bool), torch.empty(n, dtype=torch.int64)
     step = 3200 // size  # birds at a time: few enough for the processor's cache, three times as fast
-    for block in range(math.ceil(n / 400)):  # blocks of 400: 50 of each species
-        scene = toy_scene(400, seeded(seed, block), float(obey))
-        wanted = min(400, n - 400 * block)
-        for start in range(0, wanted, step):
-            piece = {k: v[start:min(start + step, wanted)] for k, v in scene.items()}
-            drawn, mask = draw_birds(piece, size)
-            images.append(drawn)
-            masks.append(mask)
-            species.append(piece["species"])
-    mask = torch.cat(masks)
-    return ImageSet(torch.cat(images), torch.cat(species), SPECIES, mask, mask_boxes(mask),
-                    "toy-birds", f"seed {seed}")
+    for block in range(0, n, 400):  # blocks of 400: 50 of each species
+        scene = toy_scene(400, seeded(seed, block // 400), float(obey))
+        for start in range(0, min(400, n - block), step):
+            piece = {k: v[start:min(start + step, n - block)] for k, v in scene.items()}
+            at = slice(block + start, block + start + len(piece["species"]))
+            images[at], masks[at] = draw_birds(piece, size)
+            species[at] = piece["species"]
+    return ImageSet(images, species, SPECIES, masks, mask_boxes(masks), "toy-birds", f"seed {seed}")
 
 # %% ../nbs/33_toybirds.ipynb #658c184b
 def degrade(
@@ -233,6 +235,7 @@ def break_up(
     generator:torch.Generator, # where the random numbers come from
 ) -> Tensor: # (B,3,32,32) in [-1,1], no birds
     "The first half cut into 16 tiles and shuffled, the second half blended two and two."
+    if len(x) < 2: raise InputError("one image was given: two or more are blended")
     first, second = x.chunk(2)
     tiles = first.unfold(2, 8, 8).unfold(3, 8, 8).flatten(2, 3)  # (B,3,32,32) → (B,3,16,8,8)
     tiles = tiles[:, :, torch.randperm(16, generator=generator)]
@@ -275,7 +278,7 @@ def train_judge(
         net = ToyJudge()
     optimiser = torch.optim.Adam(net.parameters())
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps)
-    for _ in tqdm(range(steps), desc="training the judge"):
+    for _ in progress_bar(range(steps), "training the judge"):
         chosen = torch.randint(len(images), (128,), generator=generator)
         empty = torch.randint(len(bare), (16,), generator=generator)
         birds = to_float(images[chosen])
@@ -297,20 +300,35 @@ JUDGE_FILE = Path(str(resources.files("gan_course")/"judges"/"toy-birds.safetens
 # %% ../nbs/33_toybirds.ipynb #c2109e90
 def save_judge(
     net:ToyJudge, # from `train_judge`
-    file, # path to write to
+    file:str|Path, # path to write to
 ):
     "Write a judge as the package carries it, its weights rounded to float16."
-    with atomic_write(file) as part: save_file(half_weights(net.state_dict()), part)
+    with writing(file), atomic_write(file) as part: save_file(half_weights(net.state_dict()), part)
+
+# %% ../nbs/33_toybirds.ipynb #2a17238d
+@lru_cache
+def _judge(device):
+    net = ToyJudge().eval()
+    net.load_state_dict(float_weights(load_file(JUDGE_FILE)))
+    return net.requires_grad_(False).to(device)
 
 # %% ../nbs/33_toybirds.ipynb #2a17238e
-@lru_cache
 def toy_judge(
     device:str="cpu", # where the images are
 ) -> ToyJudge: # in eval mode
     "The judge that comes with the package."
-    net = ToyJudge().eval()
-    net.load_state_dict(float_weights(load_file(JUDGE_FILE)))
-    return net.requires_grad_(False).to(device)
+    try: torch.empty(0, device=device)
+    except (RuntimeError, AssertionError): raise InputError(f"there is no device {device!r:.40}") from None
+    return _judge(device)
+
+# %% ../nbs/33_toybirds.ipynb #752b6cb7
+def _check_floats(images):
+    "An `InputError` for what cannot be meant as images in [-1,1]."
+    if not images.is_floating_point():
+        raise InputError(f"the judges of toy birds were given {images.dtype}: uint8, or float in [-1,1], is wanted")
+    low, high = (images.min().item(), images.max().item()) if images.numel() else (-1, 1)
+    if not (-10 < low < 0 and high < 10):  # no toy bird is without a dark pixel
+        raise InputError(f"the judges of toy birds were given floats from {low:g} to {high:g}: [-1,1] is wanted")
 
 # %% ../nbs/33_toybirds.ipynb #752b6cb8
 @torch.no_grad()
@@ -323,6 +341,7 @@ def read_birds(
         raise InputError(
             f"the judges of toy birds were given images of shape {tuple(images.shape)}: "
             "they take (N,3,32,32) or (N,3,64,64)")
+    if images.dtype != torch.uint8: _check_floats(images)
     net = net or toy_judge(str(images.device))
     seen = []
     for part in images.split(500):
@@ -355,4 +374,7 @@ def obeys_rule(
     return (head == tail) & bird
 
 # %% ../nbs/33_toybirds.ipynb #9a4d6326
-guard(__name__)
+guard(__name__, {
+    "n": "1..100_000", "toy_scene.n": "1..10_000", "train_judge.n": "400..100_000", "steps": "1..", "size": "8..256",
+    "obey": "0..1", "blur": "0..100", "u": "n H W float finite", "v": "n H W float finite", "part": "n 6 float",
+    "masks": "N H W bool empty", "degrade.x": "B 3 H W float finite", "break_up.x": "B 3 32 32 float"})

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .core import ImageSet, InputError, seeded
+from .core import ImageSet, InputError, progress_bar, seeded
 from .guards import guard
 from .data import augment, has_split, load_images
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty, r2_penalty
@@ -47,9 +47,9 @@ from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
 
 # %% ../nbs/31_training.ipynb #6c31c038
 from .locks import locked, take_folder
-from .runs import check_again, check_images_of, describe_run, lay_out, new_place, protocol_of
+from .runs import check_again, describe_run, lay_out, new_place, protocol_of
 from .session import undisturbed
-from .settings import as_image_set, check_config, check_data, settle, unlike
+from .settings import as_image_set, check_config, check_data, check_images_of, data_options, settle, unlike
 from .steps import epoch_batches, g_step, generate, real_batch
 
 # %% ../nbs/31_training.ipynb #5f40682c
@@ -319,12 +319,10 @@ class Stopped(KeyboardInterrupt):
 
 # %% ../nbs/31_training.ipynb #27913cb2
 def _fit(t, on_epoch_end, progress):
-    from tqdm.auto import tqdm
-
     c, steps = t.config, len(t.images) // t.config.batch_size
     events = on_main_process(lambda: _open_events(t), send=False)
-    silent = not progress or events is None
-    bar = tqdm(total=c.epochs * steps, initial=t.epoch * steps, unit="step", disable=silent, smoothing=.05)
+    bar = progress_bar(show=progress and events is not None, total=c.epochs * steps, initial=t.epoch * steps,
+                       unit="step", smoothing=.05)
     try:
         while t.epoch < c.epochs:
             bar.set_description(f"epoch {t.epoch + 1}/{c.epochs}")
@@ -363,17 +361,19 @@ def _close(events):
 def _load_data(config, images, test_images, progress, run=None):
     "The training images and the held-out ones (None where the data has none)."
     progress = progress and os.environ.get("RANK", "0") == "0"
-    how:dict[str, Any] = dict(size=config.size, crop=config.crop, progress=progress)
-    if run is not None: how["channels"] = min(run.info["model"]["img_channels"], 3)  # grey or not
-    if images is None and config.data is None and run is not None: run.images()  # says: give them again
-    if images is not None: images = as_image_set(images, "train")
+    how = dict(data_options(config), progress=progress)
+    def load(split, **more):
+        if run is not None: return run.images(split, progress=progress)
+        return load_images(config.data, split, **(how | more))
+    if images is not None:
+        images = as_image_set(images, "train")
+        if run is not None: check_images_of(run, images)
     else:
-        images = load_images(config.data, "train", limit=config.limit, **how)
+        images = load("train")
         if test_images is None and has_split(config.data, "test"):
-            test_images = load_images(config.data, "test", **how).sample(2000)
+            test_images = load("test", limit=None).sample(2000)
     if test_images is not None: test_images = as_image_set(test_images, "test")
     check_data(config, images, test_images)
-    if run is not None: check_images_of(run, images)
     return images, test_images
 
 # %% ../nbs/31_training.ipynb #6c31c022
@@ -435,18 +435,20 @@ def resume(
     on_epoch_end:Sequence[Callable]=(), progress:bool=True,
     G:nn.Module|None=None, D:nn.Module|None=None,
     d_step:Callable=d_step, g_step:Callable=g_step,
+    data:str|Path|None=None, # the folder where its images lie by now, if they were moved
 ) -> Run:
     "Go on with a run from its last complete epoch."
     if isinstance(path, Run): G, D = G or path.networks[0], D or path.networks[1]
     steps = _own_steps(d_step, g_step)
-    def opened(): return _open_for_more(keep, path, epochs, on_epoch_end, G, D, steps)
+    def opened(): return _open_for_more(keep, path, epochs, data, on_epoch_end, G, D, steps)
     with contextlib.ExitStack() as keep:  # the lock of the folder
         run, begun = on_main_process(opened)
         check_shares(run.config.batch_size)
-        data, held_out = main_process_first(
+        real, held_out = main_process_first(
             lambda: _load_data(run.config, images, test_images, progress, run))
         run.networks = G, D
-        t = _prepare(run, data, held_out, d_step, g_step)
+        if data is not None: run.info["data"] |= dict(name=real.name)
+        t = _prepare(run, real, held_out, d_step, g_step)
         if begun: _load_checkpoint(t)
         else: on_main_process(lambda: _write_start(t), send=False)
         if t.epoch > run.config.epochs:
@@ -455,7 +457,7 @@ def resume(
         return _fit(t, on_epoch_end, progress)
 
 # %% ../nbs/31_training.ipynb #1f2bb11e
-def _open_for_more(keep, path, epochs, hooks, G, D, steps):
+def _open_for_more(keep, path, epochs, data, hooks, G, D, steps):
     "A run that can go on, locked, and whether its first checkpoint was written before it was killed."
     run = open_run(path)
     if run.info.get("packed"):
@@ -468,7 +470,8 @@ def _open_for_more(keep, path, epochs, hooks, G, D, steps):
         raise InputError(f"{run.path} cannot be resumed: checkpoints/last.safetensors is missing")
     check_again(run, protocol_of(hooks), steps)
     epochs = run.config.epochs if epochs is None else epochs
-    config = check_config(dataclasses.replace(run.config, epochs=epochs))
+    data = run.config.data if data is None else str(data)
+    config = check_config(dataclasses.replace(run.config, epochs=epochs, data=data))
     run.config = with_defaults(config, own=bool(run.info.get("own_networks")))
     run.networks = None, None  # they are not sent around
     return lay_out(run), begun

@@ -13,6 +13,7 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import BIN, ROOT, SMALL
@@ -88,6 +89,84 @@ def test_resume_takes_more_epochs_and_nothing_else(here):
     status, printed, errors = here("train", "--resume", "runs/first", "--epochs", 3)
     assert status == 0 and "epoch   3" in printed and "epoch   2" not in printed
     assert "step" not in errors  # no bar where standard error is no terminal
+
+
+@pytest.fixture
+def photos(place):
+    """40 grey pictures of two classes, 48 wide and 32 high, with a white left end that a crop cuts off."""
+    folder = place / "some photos"
+    for i in range(0 if folder.exists() else 40):
+        image = Image.new("L", (48, 32), 20 + i)
+        image.paste(255, (0, 0, 8, 32))
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        image.save(folder / "ab"[i % 2] / f"{i}.png")
+    return folder
+
+
+TINY = ["--base-channels", 4, "--batch-size", 8, "--samples", 4, "--precision", "float32", "--size", 32, "--epochs", 1]
+
+
+def test_a_run_goes_on_with_the_fit_and_the_channels_it_was_begun_with(here, place, photos):
+    squeezed = ("--data", photos, "--fit", "stretch", "--channels", 3)
+    assert here("train", *squeezed, *TINY, "--limit", 16, "--seed", 3, "--out", "squeezed")[0] == 0
+    run = open_run(place / "squeezed")
+    assert (run.config.fit, run.config.channels, run.info["model"]["img_channels"]) == ("stretch", 3, 3)
+    seen = run.images(progress=False)
+    assert seen.images.shape == (16, 3, 32, 32) and (seen.images[:, :, :, :4] > 200).all()
+    assert seen.labels.bincount().tolist() == [8, 8] and len(run.images(limit=4)) == 4
+    status, printed, errors = here("evaluate", "squeezed", "--extractor", "small", "--n-fake", 20, "--k", 3)
+    assert status == 0 and "fit stretch, limit 16" in printed, errors
+    status, printed, errors = here("evaluate", "squeezed", photos, "--extractor", "small", "--n-fake", 20, "--k", 3)
+    assert status == 0 and "40 images 32×32" in printed and "fit stretch" in printed and "cuts" not in errors
+    assert here("train", "--resume", "squeezed", "--epochs", 2)[0] == 0
+    assert "--fit" in here("train", "--resume", "squeezed", "--fit", "pad")[2]
+
+
+def test_a_run_from_before_limits_were_drawn_has_its_images(here, place, photos):
+    assert here("train", "--data", photos, *TINY, "--limit", 16, "--fit", "pad", "--out", "older")[0] == 0
+    file = place / "older/config.json"
+    info = json.loads(file.read_text())
+    for name in ("fit", "channels"): del info["train"][name]
+    del info["data"]["fingerprint"]
+    file.write_text(json.dumps(info))
+    assert open_run(place / "older").images(progress=False).labels.tolist() == [0] * 16  # the first ones
+    assert here("train", "--resume", "older", "--epochs", 2)[0] == 0
+
+
+def test_moved_data_are_known_again_and_changed_ones_noticed(here, place, photos):
+    there = place / "other disk" / "pictures"
+    shutil.copytree(photos, there)
+    assert here("train", "--data", there, *TINY, "--out", "moved")[0] == 0
+    there = there.rename(place / "here by now")
+    assert "other disk" in here("train", "--resume", "moved", "--epochs", 2)[2]
+    status, _, errors = here("train", "--resume", "moved", "--epochs", 2, "--data", there)
+    assert status == 0, errors
+    run = open_run(place / "moved")
+    assert run.config.data == str(there) and run.info["data"]["name"] == there.name and len(run.history) == 2
+    assert here("train", "--resume", "moved", "--epochs", 3)[0] == 0  # knows the place by now
+    picture = Image.open(there / "a/0.png")
+    picture.putpixel((20, 20), 255)
+    picture.save(there / "a/0.png")
+    for use in (("train", "--resume", "moved", "--epochs", 4), ("evaluate", "moved", "--extractor", "small")):
+        status, _, errors = here(*use)
+        assert status == 2 and "changed, renamed or replaced" in errors and errors.count("\n") == 1
+    status, _, errors = here("train", "--resume", "moved", "--epochs", 4, "--data", photos)  # a copy of what it was
+    assert status == 0, errors
+
+
+@pytest.mark.parametrize("options, match", [
+    (["--data", "toy-birds", "--fit", "pad"], "fit is 'pad'"), (["--data", "some photos/", "--crop", "whole"], "crop is 'whole'"),
+    (["--channels", 2], "channels has to be 1 or 3"), (["--fit", "cut"], "there is no fit 'cut'")])
+def test_settings_that_do_not_belong_to_the_data_are_said(here, place, photos, options, match):
+    for more in ([], ["--fid-every", 1, "--extractor", "small"]):
+        status, _, errors = here("train", *options, *more, *TINY, "--out", "never")
+        assert status == 2 and match in errors and errors.count("\n") == 1 and not (place / "never").exists()
+
+
+def test_what_is_there_already_is_resumed_by_a_command_that_can_be_pasted(here, place):
+    shutil.copytree(place / "runs/first", place / "with space")
+    errors = here("train", *SMALL, "--out", "with space")[2]
+    assert "gan-course train --resume 'with space'" in errors
 
 
 def test_a_recipe_brings_settings_that_options_change(here, place):

@@ -53,7 +53,7 @@ def test_an_image_set_of_what_is_at_hand():
     (torch.rand(2, 3, 8, 8), "float32: give uint8"),
     (np.zeros((2, 3, 8, 8)), "float64: give uint8"),
     (torch.zeros(3, 8, 8, dtype=torch.uint8), r"shape \(3, 8, 8\): give \(N,C,H,W\)"),
-    (np.zeros((0, 3, 8, 8), np.uint8), "at least one image"),
+    (np.zeros((0, 3, 8, 8), np.uint8), "is empty"),
     (np.zeros((2, 8, 8, 3), np.uint8), "channels last"),
     ([1, 2], "type list"),
     ("toy-birds", "type str"),
@@ -160,7 +160,7 @@ def test_cache_is_the_same_and_not_decoded_again(folder, root, monkeypatch):
     fresh = load(folder, size=16)
     assert [f.suffix for f in sorted((root/"cache").iterdir())] == [".json", ".npy"]
     with monkeypatch.context() as m:
-        m.setattr(imagefiles, "read_rgb", lambda *a, **k: pytest.fail("decoded again"))
+        m.setattr(imagefiles, "_read_rgb", lambda *a, **k: pytest.fail("decoded again"))
         again = load(folder, size=16)
     assert torch.equal(fresh.images, again.images)
     assert torch.equal(fresh.labels, again.labels) and fresh.classes == again.classes
@@ -201,15 +201,15 @@ def test_folders_that_cannot_be_used(tmp_path, root):
 def test_bad_arguments(root):
     refused("did you mean 'cifar10'.*path of a folder", "cifar")
     refused("did you mean 'test'", "toy-birds", "tset")
-    refused("size is 0", "toy-birds", size=0)
-    refused("limit is -1", "toy-birds", limit=-1)
+    refused("size has to be at least 1", "toy-birds", size=0)
+    refused("limit has to be at least 1", "toy-birds", limit=-1)
     refused("32 or 64 pixels, not at 48", "toy-birds", size=48)
 
 
 def test_interrupted_decoding_leaves_no_cache(folder, root, monkeypatch):
     def stop(*a): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(imagefiles, "cut_square", stop)
+        m.setattr(imagefiles, "_cut_square", stop)
         with pytest.raises(KeyboardInterrupt): load(folder)
     assert not list((root/"cache").glob("*.npy")) and not list((root/"cache").glob(".*"))
     assert len(load(folder)) == 3
@@ -360,7 +360,7 @@ def test_cub_edge_is_repeated():
 
 def test_cub_tables_that_do_not_fit(cub):
     refused("did you mean 'whole'", "cub200", crop="hole")
-    refused("margin is -1", "cub200", margin=-1.)
+    refused("margin has to be at least 0", "cub200", margin=-1.)
     (cub/"bounding_boxes.txt").write_text("1 0 0 5 5\n")
     refused("do not fit together: number 2", "cub200")
     (cub/"bounding_boxes.txt").write_text("one 0 0 5 5\n")

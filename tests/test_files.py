@@ -14,11 +14,14 @@ import torch
 from PIL import Image
 
 from gan_course import imagefiles, storage
-from gan_course.core import ImageSet, InputError
+from gan_course.core import ImageSet, InputError, progress_bar
 from gan_course.data import at_size, has_split, load_images
-from gan_course.imagefiles import list_images, open_picture, read_rgb
+from gan_course.imagefiles import drawn, list_images, open_picture, read_rgb
+from gan_course.runs import open_run
+from gan_course.settings import TrainConfig
 from gan_course.sources import from_folder, size_of
 from gan_course.storage import cached, write_json
+from gan_course.training import resume, train
 
 
 def pictures(folder, n=4, colour="red", ext="png", size=(32, 32), mode="RGB"):
@@ -87,7 +90,7 @@ def test_what_was_skipped_is_tried_again(tmp_path, root, monkeypatch):
         return plain(file, **how)
 
     with monkeypatch.context() as m, pytest.warns(UserWarning, match="002.png"):
-        m.setattr(imagefiles, "read_rgb", short_of_memory)
+        m.setattr(imagefiles, "_read_rgb", short_of_memory)
         assert len(load(here)) == 3
     assert len(load(here)) == 4
 
@@ -166,9 +169,10 @@ def test_splits_by_their_other_names(tmp_path, root):
 def test_what_is_left_out_is_said(tmp_path, root):
     here = pictures(tmp_path/"a")
     Image.new("RGB", (32, 32)).save(here/"x.jfif", "JPEG")
+    Image.new("RGB", (32, 32)).save(here/"picture", "PNG")
     for name in ("a.heic", "b.heic", "noending", "notes.txt"): (here/name).write_bytes(b"x")
     with pytest.warns(UserWarning, match="2 files .heic; 1 files without an ending") as said:
-        assert len(load(here)) == 5
+        assert len(load(here)) == 6  # a picture needs no ending
     assert ".txt" not in str(said[0].message)
 
 
@@ -286,8 +290,71 @@ def test_how_pictures_become_square(tmp_path, root):
     with pytest.raises(InputError, match="fit"): load(here, fit="cut")
 
 
+@pytest.mark.parametrize("data, how, match", [
+    ("toy-birds", dict(fit="pad"), "fit is 'pad'.*belongs to a folder.*not to toy-birds"),
+    ("cifar10", dict(channels=1), "channels is 1.*belongs to a folder"),
+    (".", dict(crop="whole"), "crop is 'whole'.*belongs to cub200.*not to [.]"),
+    ("toy-birds", dict(margin=.5), "margin is 0.5.*belongs to cub200")])
+def test_an_option_that_does_not_belong_to_the_data_is_said(data, how, match, root):
+    with pytest.raises(InputError, match=match): load(data, **how)
+
+
+def test_a_limit_is_drawn_evenly_with_the_seed(tmp_path, root):
+    for k, name in enumerate(("ant", "bee", "cow")): pictures(tmp_path/"a"/name, 20, colour=(80 * k, 0, 0))
+    some = load(tmp_path/"a", limit=6)
+    assert some.labels.tolist() == [0, 0, 1, 1, 2, 2] and some.classes == ["ant", "bee", "cow"]
+    assert load(tmp_path/"a", limit=6, seed=None).labels.tolist() == [0] * 6  # as runs took them before
+    assert len({tuple(drawn(1000, 10, seed)) for seed in range(20)}) == 20 and drawn(9, 10) == list(range(9))
+    often = np.bincount([i for seed in range(600) for i in drawn(12, 4, seed)], minlength=12)
+    assert abs(often / 600 - 1 / 3).max() < .1  # each as often as the others
+
+
 def test_nothing_but_images_is_listed(tmp_path):
     (tmp_path/"notes.txt").write_text("x")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list_images(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    here = pictures(tmp_path/"a"/"x").parent
+    plain = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"): raise PermissionError(13, "Permission denied")
+        return plain(path)
+    (here/"closed").mkdir()
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.warns(UserWarning, match="1 folders that cannot be read"): assert len(list_images(here)) == 4
+
+
+def test_bars_are_quiet_where_nobody_looks(tmp_path, root, capfd, monkeypatch):
+    load_images(pictures(tmp_path/"a"), size=32)
+    list(progress_bar(range(3), "counting"))
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    list(progress_bar(range(3), "counting"))
+    list(progress_bar(range(3), "hidden", show=False))
+    seen = capfd.readouterr().err
+    assert "counting" in seen and "hidden" not in seen
+    for file in Path(imagefiles.__file__).parent.glob("*.py"):
+        assert "tqdm(" not in file.read_text() or file.name == "core.py", file.name  # one home
+
+
+def test_images_that_were_moved_are_known_by_what_they_hold(tmp_path, root):
+    old = tmp_path/"old"
+    for i, file in enumerate(sorted(pictures(old, 16).iterdir())): Image.new("RGB", (32, 32), (i, 0, 0)).save(file)
+    config = TrainConfig(data=str(old), size=32, base_channels=4, batch_size=8, samples=4, epochs=1, precision="float32")
+    run = train(config, tmp_path/"run", progress=False)
+    new = old.rename(tmp_path/"new")
+    handed = load(new)
+    assert len(resume(run.path, 2, images=handed, progress=False).history) == 2
+    assert len(resume(run.path, 3, data=new, progress=False).history) == 3
+    assert resume(run.path, 4, progress=False).config.data == str(new)
+    handed.images[3] += 1
+    with pytest.raises(InputError, match="other pictures than"): resume(run.path, 5, images=handed, progress=False)
+    (new/"015.png").rename(new/"000a.png")
+    with pytest.raises(InputError, match="other pictures than"): resume(run.path, 5, progress=False)
+    (new/"000a.png").unlink()
+    with pytest.raises(InputError, match="15 images of new"): resume(run.path, 5, data=new, progress=False)
+    assert len(open_run(run.path).history) == 4

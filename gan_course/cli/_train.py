@@ -46,7 +46,7 @@ def train(args: list[str]) -> None:
         recipe: str | None = None
         """begin with the settings of a run that was done, such as cifar10-sagan; other options change them"""
         resume: Path | None = None
-        """go on with this run, measured as before; only --epochs and --fid-every can be given with it"""
+        """go on with this run, measured as before; with it come --epochs, --fid-every, and --data if its images were moved"""
         fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
         n_fake: int = 10_000  # generated images of each measurement; against all training images
         extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
@@ -83,7 +83,7 @@ def begin(options, config: TrainConfig) -> Run:
     from gan_course.networks import register_named
     from gan_course.processes import on_main_process
     from gan_course.runs import new_place
-    from gan_course.settings import with_defaults
+    from gan_course.settings import data_options, with_defaults
     from gan_course.training import train
 
     if ":" in config.model: register_named(config.model)
@@ -91,28 +91,36 @@ def begin(options, config: TrainConfig) -> Run:
     on_main_process(lambda: new_place(config, options.out))
 
     def real():
-        return load_images(config.data, "train", size=config.size, crop=config.crop, limit=config.limit,
-                           progress=bars())
+        return load_images(config.data, "train", **data_options(config), progress=bars())
 
     return train(config, options.out, on_epoch_end=hooks_of(options, real), progress=bars())
 
 
 def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
     """The rest of a run, which keeps its settings; `stored` are those it has, `own` its networks as typed."""
+    import dataclasses
+
     from gan_course.core import InputError
     from gan_course.networks import register_named
     from gan_course.runs import open_run
     from gan_course.training import resume
 
-    free = ("epochs", "resume", "fid_every")
+    free = ("epochs", "resume", "fid_every", "data")
     changed = [k for k, v in given.items() if k not in free and k in stored and stored[k] != v]
     if options.out is not None: changed.append("out")
     if changed:
         names = ", ".join(f"--{k.replace('_', '-')}" for k in changed)
-        raise InputError(f"{names} cannot be given with --resume: a run keeps its settings; only --epochs can grow")
+        raise InputError(f"{names} cannot be given with --resume: a run keeps its settings; only --epochs can grow, "
+                         "and --data say where its images lie by now")
     if own and ":" in own: register_named(own)
-    hooks = hooks_of(options, lambda: open_run(options.resume).images(progress=bars()))
-    return resume(options.resume, options.epochs, on_epoch_end=hooks, progress=bars())
+    moved = given["data"] if given["data"] != stored["data"] else None
+
+    def real():
+        run = open_run(options.resume)
+        if moved: run.config = dataclasses.replace(run.config, data=moved)
+        return run.images(progress=bars())
+
+    return resume(options.resume, options.epochs, on_epoch_end=hooks_of(options, real), progress=bars(), data=moved)
 
 
 def hide_full_disk_in_threads() -> None:
