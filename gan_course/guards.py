@@ -25,6 +25,9 @@ MARK = "_guarded"
 
 class InputError(ValueError):
     "Something given by the user cannot be used; the message says what was given, what is wanted and what to do."
+    def __init__(self, message: object = ""):  # on one line that moves no cursor: it may quote a stranger's names
+        text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in str(message))
+        super().__init__(text if len(text) <= 1500 else f"{text[:1000]} … {text[-400:]}")
 
 
 def guard(
