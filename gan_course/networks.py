@@ -62,8 +62,6 @@ def _called(what: str, call: Callable[[], Any], wanted: tuple) -> Tensor:
 
 def _check_weights(network: nn.Module, what: str) -> None:
     "Whether there is something to train, and whether it can be stored."
-    if not isinstance(network, nn.Module):
-        raise InputError(f"{what} is a {type(network).__name__}: a torch.nn.Module is wanted")
     if not any(p.requires_grad for p in network.parameters()):
         raise InputError(f"{what}, a {type(network).__name__}, has no parameters that can be trained")
     stored = [v for v in network.state_dict().values() if not isinstance(v, Tensor) or v.numel()]

@@ -1,4 +1,4 @@
-"""The files of a run, read as if a stranger had made them: how large they are before they are read, kinds before use."""
+"""The files of a run, read as if a stranger had made them: sizes before they are read, kinds before they are used."""
 import csv
 import dataclasses
 import itertools
@@ -42,7 +42,8 @@ def read_config(
     folder: Path,  # of a run
 ) -> tuple[dict, TrainConfig]:  # the whole of its config.json, and the settings in it
     "What a run folder says of itself, once everything in the folder may be read; an `InputError` if not."
-    if not os.path.isdir(folder): raise InputError(f"there is no folder {folder}: give a run folder, as training writes it")
+    if not os.path.isdir(folder):
+        raise InputError(f"there is no folder {folder}: give a run folder, as `gan-course train` writes it")
     if not os.path.isfile(folder / "config.json"):
         raise InputError(f"{folder} is no run folder: there is no config.json in it")
     try:
@@ -82,7 +83,8 @@ def check_info(
             if not (free and name not in content): _check_field(f"{part}.{name}", content.get(name), rule)
     if not isinstance(info.get("steps", {}), dict): raise InputError(f"steps is {info['steps']!r:.60}")
     model, s = info["model"], info["samples"]
-    if s["size"] != model["img_size"]: raise InputError(f"samples.size is {s['size']}, but images are {model['img_size']}")
+    if s["size"] != model["img_size"]:
+        raise InputError(f"samples.size is {s['size']}, but model.img_size {model['img_size']}")
     if s["n"] * model["latent_dim"] > LATENTS:
         raise InputError(f"{s['n']:,} samples with latent_dim {model['latent_dim']:,} are too many numbers: "
                          f"at most {LATENTS:,} are kept")
@@ -102,11 +104,11 @@ def _check_texts(part: Any) -> None:
 
 
 def _check_field(name: str, value: Any, rule: Any) -> None:
-    if rule is str: fits = isinstance(value, str)
-    else: fits = type(value) is int and rule[0] <= value <= rule[1]
-    if not fits:
-        wanted = "a text" if rule is str else f"a whole number from {rule[0]:,} to {rule[1]:,}"
-        raise InputError(f"{name} is {value!r:.60}: {wanted} is wanted")
+    if rule is str: fits, wanted = isinstance(value, str), "a text"
+    else:
+        least, most = rule
+        fits, wanted = type(value) is int and least <= value <= most, f"a whole number from {least:,} to {most:,}"
+    if not fits: raise InputError(f"{name} is {value!r:.60}: {wanted} is wanted")
 
 
 def _settings(info: dict) -> TrainConfig:

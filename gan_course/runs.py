@@ -82,14 +82,14 @@ class Run:
         data, pixels = self.info["data"]["name"], f"{self.img_size}×{self.img_size}"
         text = (f"Run {self.path.name}: {self.config.model} on {data}, {pixels}, "
                 f"{len(self.history)} of {self.config.epochs} epochs")
-        return "".join(c if c.isprintable() else "?" for c in text)[:300]  # names may move a terminal's cursor
+        return "".join(c if c.isprintable() else "?" for c in text[:300])  # names may move a cursor
     @property
     def history(self) -> list[dict]: # a row an epoch (COLUMNS); it counts when its checkpoint stands
         return _complete_rows(self)
     @property
     def best_epoch(self) -> int|None: # the epoch of the least FID, if one was measured
-        measured = [(row["fid"], row["epoch"]) for row in self.history if math.isfinite(row["fid"] or math.nan)]
-        return min(measured)[1] if measured else None
+        fids = {row["epoch"]: row["fid"] for row in self.history if row["fid"] is not None}
+        return min((e for e in fids if not math.isnan(fids[e])), key=lambda e: fids[e], default=None)
     @property
     def epochs(self) -> list[int]: # epochs with samples; 0 is before training
         names = {_epoch_or_name(p) for p in self.path.glob("samples/epoch-*.png")}
@@ -105,15 +105,15 @@ class Run:
     def img_size(self) -> int: # height and width of its images
         return self.info["model"]["img_size"]
 
-    def images(self, split:str="train", **how) -> ImageSet: # it was trained on, or held out; `how`: `load_images`
+    def images(self, split:str="train", **how) -> ImageSet: # of its data; `how`: `load_images`
         return _read_images(self, split, **how)
     def samples(self, epoch:int|None=None) -> Tensor: # (N,C,H,W) uint8 of the fixed latents; the last epoch
         return _read_samples(self, epoch)
     def epoch_of(self, weights:str|int|None=None) -> int|None: # after which epoch these weights were written
         return _epoch_of(self, weights)
-    def generator(self, weights:str|int|None=None, ema:bool=True) -> nn.Module: # "last", "best" or an epoch
+    def generator(self, weights:str|int|None=None, ema:bool=True) -> nn.Module: # in eval mode
         return _read_network(self, weights, "ema" if ema else "G")
-    def discriminator(self, weights:str|int|None=None) -> nn.Module: # in eval mode; by default the best, if known
+    def discriminator(self, weights:str|int|None=None) -> nn.Module: # by default the best, if known
         return _read_network(self, weights, "D")
 
 # %% ../nbs/30_runs.ipynb #6b30d001
@@ -305,8 +305,9 @@ def describe_run(
                     cpu_threads=torch.get_num_threads(), gpu=gpu)
     model = dict(name=config.model, **shape_of(config, images))
     created = datetime.now().astimezone().isoformat(timespec="seconds")
-    return check_info(dict(format=1, created=created, train=dataclasses.asdict(config), model=model, data=data,
-                           samples=samples, **more, versions=versions, hardware=hardware))
+    train = dataclasses.asdict(config)
+    known = dict(format=1, created=created, train=train, model=model, data=data, samples=samples)
+    return check_info(known | more | dict(versions=versions, hardware=hardware))
 
 # %% ../nbs/30_runs.ipynb #2899d026
 def shape_of(

@@ -287,4 +287,5 @@ def plot_attention(
     return fig
 
 # %% ../nbs/08_sagan.ipynb #9a4d5108
-guard(__name__)
+guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",
+                 "channels": "1..65536", "receptive_field.x": "1 C H W float finite"})

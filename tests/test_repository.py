@@ -22,8 +22,8 @@ BY_HAND = set(("__init__ __main__ _docs _modidx core embed export guards locks n
 BY_HAND |= {f"cli.{name}" for name in "__init__ _doctor _look _measure _runs _surroundings _train".split()}
 # a module may import only those that stand before it; the studies, the command and the top of the package come last
 ORDER = ("guards core session storage locks processes losses toy toybirds imagefiles data dcgan networks steps "
-         "settings runfiles runs training features fid sources evaluation sagan probing gradcam latent scenes embed widgets "
-         "export").split()
+         "settings runfiles runs training features fid sources evaluation sagan probing gradcam latent scenes embed "
+         "widgets export").split()
 NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
 LESSONS = {p: nbformat.read(p, 4) for p in NOTEBOOKS}
 ENGINE_ROOM = {p for p in NOTEBOOKS if p.name.startswith("3")}
