@@ -20,14 +20,20 @@ __all__ = ["InputError", "guard"]
 KINDS = {"float": "floating_point", "uint8": "uint8", "int": "int64", "bool": "bool"}  # of the values of a tensor
 RANGE = re.compile(r"(-?[\d_.e]+)?\.\.(-?[\d_.e]+)?")
 SCALARS = {int: numbers.Integral, float: numbers.Real}
+LETTERS = 400  # of a message: one line that can be read
 MARK = "_guarded"
 
 
 class InputError(ValueError):
     "Something given by the user cannot be used; the message says what was given, what is wanted and what to do."
-    def __init__(self, message: object = ""):  # on one line that moves no cursor: it may quote a stranger's names
-        text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in str(message))
-        super().__init__(text if len(text) <= 1500 else f"{text[:1000]} … {text[-400:]}")
+    def __init__(self, message: object = ""):
+        super().__init__(in_one_line(message))
+
+
+def in_one_line(text: object) -> str:
+    "Without line breaks and what moves a terminal's cursor; of a long text the beginning and the end."
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    return line if len(line) <= LETTERS else f"{line[:LETTERS // 2]} … {line[3 - LETTERS // 2:]}"
 
 
 def guard(
@@ -118,7 +124,7 @@ def _fits(value, hint) -> bool:
     if not isinstance(kind, type): return True  # a type variable
     if kind in SCALARS: return isinstance(value, SCALARS[kind]) and not isinstance(value, bool | np.bool_)
     if not isinstance(value, kind): return False
-    if isinstance(value, str) and kind is not str: return False  # a sequence of its letters is not meant
+    if isinstance(value, str) and kind not in (str, object): return False  # a sequence of its letters is not meant
     if kind in (list, tuple, collections.abc.Sequence) and parts:
         if kind is tuple and parts[-1] is not Ellipsis:
             return len(value) == len(parts) and all(map(_fits, value, parts))

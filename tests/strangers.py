@@ -190,7 +190,7 @@ def wrong(use: Callable) -> str | None:
         return "control characters" if any(not (c.isprintable() or c == "\n") for c in shown) else None
     except InputError as e:
         text = str(e)
-        return None if text and text.isprintable() and len(text) < 1600 else f"not one line: {text[:200]!r}"
+        return None if text and text.isprintable() and len(text) <= 400 else f"not one line: {text[:200]!r}"
     except SystemExit as e: return None if e.code in (0, 1, 2) else f"status {e.code}"
     except BaseException as e:
         at = traceback.extract_tb(e.__traceback__)[-1]
@@ -236,26 +236,26 @@ def good_run(folder: Path) -> Path:
     return train(config, folder / "run", progress=False).path
 
 
-def tried(place: Path, run: Path, n: int | None = None, seed: int = 0) -> dict[str, list[str]]:
-    """n spoilt runs, or all: what was wrong, by what was spoilt. The first one is not spoilt at all."""
+def tried(place: Path, run: Path, n: int | None = None, seed: int = 0) -> Iterator[tuple[str, list[str]]]:
+    """n spoilt runs, or all: what was spoilt, and what was wrong. The first one is not spoilt at all."""
     ways = [*configs(run), *files(run)]
     if n is not None: ways = random.Random(seed).sample(ways, n)
-    bad = {}
     for name, spoil in [("nothing", lambda p: None), *ways]:
         copy = Path(shutil.copytree(run, place / "spoilt/run"))
         spoil(copy)
-        if found := watched(copy): bad[name] = found
+        yield name, watched(copy)
         shutil.rmtree(place / "spoilt")
-    return bad
 
 
 if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
+    n, bad = (int(sys.argv[1]) if len(sys.argv) > 1 else None), 0
     with tempfile.TemporaryDirectory() as here:
         os.environ["GAN_COURSE_DATA"] = f"{here}/data"
-        bad = tried(Path(here), good_run(Path(here)), int(sys.argv[1]) if len(sys.argv) > 1 else None)
-    for name, found in bad.items(): print(f"{name}\n    " + "\n    ".join(found))
-    print(f"{len(bad)} wrong")
+        for name, found in tried(Path(here), good_run(Path(here)), n):
+            if found: print("\n    ".join([name, *found]), flush=True)
+            bad += bool(found)
+    print(f"{bad} wrong")
     sys.exit(bool(bad))
