@@ -20,6 +20,7 @@ from .core import InputError, seeded
 from .dcgan import Generator
 from .guards import guard
 from .networks import latent_dim_of
+from .runfiles import as_folder
 from .runs import Run, open_run
 from .sagan import SelfAttention2d, SNGenerator
 from .storage import atomic_write, writing
@@ -186,7 +187,7 @@ def export_run(
     onnx: bool = True,  # generator.onnx as well: needs the extra [export]
 ) -> Path:  # the folder
     "The averaged generator of a run as a plain folder: generator.safetensors, .py (of the course's models) and .onnx."
-    run, out = open_run(what), Path(os.path.expanduser(out))
+    run, out = open_run(what), as_folder(out)
     with writing(out):
         if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"{out} is there already: choose another folder, nothing is overwritten")

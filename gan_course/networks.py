@@ -136,11 +136,18 @@ def outline(
 ) -> tuple[nn.Module, nn.Module] | None:  # G, D on the device "meta"; None if networks of one's own cannot be there
     "The networks without memory: what their tensors are called, and their shapes."
     try:
-        with torch.device("meta"): return build_model(model, **{k: shape[k] for k in SHAPE})
+        with torch.device("meta"): return build_model(model, **_known(shape))
     except InputError: raise
     except Exception as e:  # what is wrong is met again, and said, where they are built for real
         if "overflow" not in str(e).lower(): return None
         raise InputError(f"{_asked(shape)} larger than any memory: choose a smaller base_channels") from None
+
+
+def _known(shape: dict) -> dict:
+    "What `build_model` is told, out of a shape that may say more."
+    missing = [name for name in SHAPE if name not in shape]
+    if missing: raise InputError(f"the shape of the networks does not say {', '.join(missing)}")
+    return {name: shape[name] for name in SHAPE}
 
 
 def _asked(shape: dict) -> str:
@@ -164,10 +171,10 @@ def check_fits(
                 elif part in states: _check_like(f, name, states[part].get(key))
                 elif part not in ("opt_g", "opt_d", *known): raise InputError(f"no run writes a tensor '{name:.60}'")
             _check_complete(f)
-    except (SafetensorError, OSError) as e:
+    except InputError as e: raise InputError(f"{file} does not fit the networks of its config.json: {e}") from None
+    except (SafetensorError, OSError, ValueError) as e:
         raise InputError(
             f"{file} cannot be read as safetensors ({e}): the file is missing, cut off or of another kind") from None
-    except InputError as e: raise InputError(f"{file} does not fit the networks of its config.json: {e}") from None
 
 
 def _check_like(f: Any, name: str, wanted: Tensor | None) -> None:
@@ -191,7 +198,7 @@ def _check_moment(f: Any, name: str, key: str, weights: list[nn.Parameter]) -> N
 
 def _check_complete(f: Any) -> None:
     "Adam has three tensors for a weight, or none."
-    names = set(f.keys())
+    names = list(f.keys())
     for name in names:
         stem = name.rpartition(".")[0]
         for what in MOMENTS:
@@ -208,7 +215,7 @@ def build_networks(
     "The networks; first as shapes without numbers, to see whether `copies` of them fit into memory."
     import psutil
 
-    shape = {k: shape[k] for k in SHAPE}
+    shape = _known(shape)
     pair, memory = outline(model, shape), psutil.virtual_memory().total
     numbers = sum(p.numel() for net in pair or () for p in net.parameters())
     if numbers * 4 * copies > memory:
@@ -223,4 +230,4 @@ def build_networks(
     return G, D
 
 
-guard(__name__)
+guard(__name__, {"img_size": "1..16384", "img_channels": "1..4", "copies": "1.."})

@@ -18,7 +18,8 @@ from .locks import check_sizes
 from .settings import TrainConfig, check_config
 from .storage import check_inside, read_tensors
 
-__all__ = ["CONFIG_FIELDS", "check_info", "read_config", "grid_size", "read_rows", "read_latents", "read_pixels"]
+__all__ = ["CONFIG_FIELDS", "PIXELS", "as_folder", "check_info", "grid_size", "read_config", "read_latents",
+           "read_pixels", "read_rows"]
 
 SIDE, MANY = (1, 16_384), (1, 10_000)
 CONFIG_FIELDS: dict[str, dict[str, Any]] = {  # what others than `train` read in config.json, and how large it may be
@@ -33,6 +34,17 @@ LATENTS = 10**8  # numbers
 PIXELS = 80_000_000  # of a grid of samples; Pillow calls more than 89 million a decompression bomb
 ROWS = 100_000  # epochs
 LARGEST = 1e39  # a loss; float32 ends before
+
+
+def as_folder(
+    path: str | Path,
+) -> Path:  # with `~` as the home folder
+    "A path as the disk has it; an `InputError` for a text that no disk can hold."
+    path = os.path.expanduser(path)
+    try: fits = b"\0" not in os.fsencode(path)
+    except UnicodeError: fits = False
+    if not fits: raise InputError(f"{str(path)!a} cannot be the name of a folder")
+    return Path(path)
 
 
 # ---- config.json
@@ -54,7 +66,7 @@ def read_config(
         text = (folder / "config.json").read_text(encoding="utf-8")
         info = check_info(json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite))
         return info, _settings(info)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+    except (OSError, ValueError, TypeError, RecursionError) as e:
         reason = e if isinstance(e, InputError) else repr(e)[:200]
         raise InputError(f"{folder}/config.json cannot be read: {reason}") from None
 
@@ -73,6 +85,7 @@ def check_info(
     info: Any,  # what config.json holds, or is about to hold
 ) -> dict:  # the same
     "The content of config.json, if its parts are of the right kind and size and agree with each other."
+    if not isinstance(info, dict): raise InputError(f"it holds no settings, but {info!r:.60}")
     if info.get("format") != 1:
         raise InputError(f"it has format {info.get('format')!r:.20}: this version of gan_course reads format 1")
     _check_texts(info)
@@ -88,7 +101,7 @@ def check_info(
     if s["n"] * model["latent_dim"] > LATENTS:
         raise InputError(f"{s['n']:,} samples with latent_dim {model['latent_dim']:,} are too many numbers: "
                          f"at most {LATENTS:,} are kept")
-    if math.prod(grid_size(info)) > PIXELS:
+    if math.prod(grid_size(*(s[k] for k in ("n", "size", "cols", "padding")))) > PIXELS:
         raise InputError(f"{s['n']:,} samples of {s['size']}×{s['size']} in {s['cols']:,} columns are too many pixels "
                          f"for one picture: at most {PIXELS:,} are kept, so choose fewer samples")
     return info
@@ -123,12 +136,14 @@ def _settings(info: dict) -> TrainConfig:
 
 
 def grid_size(
-    info: dict,  # content of config.json
+    n: int,  # images
+    size: int,  # height and width of each
+    cols: int,  # images a row
+    padding: int,  # pixels between images and around them
 ) -> tuple[int, int]:  # width and height in pixels
-    "How large the picture with the samples of an epoch is."
-    s = info["samples"]
-    step, rows = s["size"] + s["padding"], -(-s["n"] // s["cols"])
-    return s["cols"] * step + s["padding"], rows * step + s["padding"]
+    "How large the picture with the samples of an epoch is, as `image_grid` makes it."
+    step, rows = size + padding, -(-n // cols)
+    return cols * step + padding, rows * step + padding
 
 
 # ---- history, latents, samples
@@ -197,4 +212,4 @@ def read_pixels(
         raise InputError(f"{reason}: the file is cut off or of another kind") from None
 
 
-guard(__name__)
+guard(__name__, {"n": "1..", "size": "1..", "cols": "1..", "padding": "0..", "channels": "1..4"})

@@ -30,7 +30,7 @@ from .guards import guard
 from .locks import unused
 from .networks import build_networks, check_fits, check_networks, copy_network, is_own, outline
 from .processes import world_size
-from .runfiles import check_info, grid_size, read_config, read_latents, read_pixels, read_rows
+from .runfiles import as_folder, check_info, grid_size, read_config, read_latents, read_pixels, read_rows
 from .session import draw_latents, undisturbed
 from .settings import GIVEN_IMAGES, TrainConfig
 from .steps import evenly
@@ -105,8 +105,8 @@ class Run:
     def img_size(self) -> int: # height and width of its images
         return self.info["model"]["img_size"]
 
-    def images(self, split:str="train", **how) -> ImageSet: # of its data; `how`: `load_images`
-        return _read_images(self, split, **how)
+    def images(self, split:str="train", limit:int|None=None, **how) -> ImageSet: # of its data; as `load_images`
+        return _read_images(self, split, limit, **how)
     def samples(self, epoch:int|None=None) -> Tensor: # (N,C,H,W) uint8 of the fixed latents; the last epoch
         return _read_samples(self, epoch)
     def epoch_of(self, weights:str|int|None=None) -> int|None: # after which epoch these weights were written
@@ -139,7 +139,8 @@ def _samples_of(run, epoch):
 # %% ../nbs/30_runs.ipynb #6b30c013
 def _read_samples(run, epoch=None):
     file, s = _samples_of(run, max(run.epochs, default=None) if epoch is None else epoch), run.info["samples"]
-    pixels = read_pixels(file, grid_size(run.info), run.info["model"]["img_channels"])
+    wanted = grid_size(s["n"], s["size"], s["cols"], s["padding"])
+    pixels = read_pixels(file, wanted, run.info["model"]["img_channels"])
     return cut_grid(torch.from_numpy(pixels).permute(2, 0, 1), s["n"], s["size"], s["cols"], s["padding"])
 
 # %% ../nbs/30_runs.ipynb #96b5acb1
@@ -224,14 +225,14 @@ def _read_network(run, weights, part):
     return network.eval().requires_grad_(False)
 
 # %% ../nbs/30_runs.ipynb #5b0a7f32
-def _read_images(run, split="train", **how):
+def _read_images(run, split="train", limit=None, **how):
     "The images that config.json names, as the run saw them; with a `limit`, at most so many."
     c, data = run.config, run.info["data"]
     if c.data is None:
         raise InputError(f"{run.path} was trained on {data['n']} images given in memory ({data['name']}): "
                          "no name brings them back, give them again with images=...")
     own_limit = c.limit if split == "train" else None
-    limit = min((n for n in (own_limit, how.pop("limit", None)) if n is not None), default=None)
+    limit = min((n for n in (own_limit, limit) if n is not None), default=None)
     whole = split == "train" and limit == c.limit and how.keys().isdisjoint(("size", "crop", "margin"))
     wanted:dict[str, Any] = dict(size=run.img_size, crop=c.crop, limit=limit,
                                  channels=min(run.info["model"]["img_channels"], 3)) | how
@@ -265,7 +266,7 @@ def open_run(
 ) -> Run:
     "Open a run for reading; nothing in its folder is executed."
     if isinstance(what, Run): return what if G is D is None else Run(what.path, G, D)
-    path = Path(os.path.expanduser(what))
+    path = as_folder(what)
     if not os.path.exists(path) and str(what) == path.name:
         path = _ready_path(path.name, "run folder or ready run")
     return Run(path, G, D)
@@ -400,7 +401,7 @@ def pack_run(
     epochs:list[int]|None=None, # whose samples are kept; by default at most 12, evenly spread
 ) -> Run:
     "A small copy of a run for reading: weights in float16, curves for TensorBoard, no optimiser state."
-    run, dest = open_run(run), Path(os.path.expanduser(dest))
+    run, dest = open_run(run), as_folder(dest)
     samples = {e: _samples_of(run, e) for e in evenly(epochs or run.epochs)}
     latents, rows, events = run.latents, run.history, sorted(run.path.glob("events/*"))
     with writing(dest):
@@ -434,4 +435,4 @@ def _pack_weights(run, dest):
         with atomic_write(dest/"checkpoints"/file.name) as part: save_file(kept, part, {"epoch": str(epoch)})
 
 # %% ../nbs/30_runs.ipynb #9a4d5679
-guard(__name__)
+guard(__name__, {"epoch": "0..", "limit": "1..", "copies": "1.."})

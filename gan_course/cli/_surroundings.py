@@ -33,6 +33,9 @@ def understood(args: list[str]) -> list[str]:
         if option is None or option in MAY_BE_EMPTY: continue
         refuse(f"{option if option.startswith('--') else 'an argument'} is empty: "
                "give a value or leave it out; was a variable of the shell not set?")
+    for arg in args:
+        try: os.fsencode(arg)
+        except UnicodeError: refuse(f"{arg!a} is no text that a shell can give")
     return [at_home(arg) for arg in args]
 
 
