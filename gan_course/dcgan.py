@@ -167,9 +167,6 @@ def build_model(
     if isinstance(build, str):
         module, function = build.split(":")
         build = getattr(importlib.import_module(module), function)
-    if latent_dim < 1 or base_channels < 1:
-        raise InputError("latent_dim and base_channels have to be at least 1, "
-                         f"not {latent_dim} and {base_channels}")
     generator = seeded(seed, 0)
     # layers draw their first weights from the global generator of the CPU
     with torch.random.fork_rng(devices=[]):
@@ -179,4 +176,5 @@ def build_model(
     return G, D
 
 # %% ../nbs/05_dcgan.ipynb #9a4d7667
-guard(__name__)
+guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",
+                 "build_model.base_channels": "1.."})

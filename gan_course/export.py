@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -19,9 +20,12 @@ from .core import InputError, seeded
 from .dcgan import Generator
 from .guards import guard
 from .networks import latent_dim_of
+from .runfiles import as_folder
 from .runs import Run, open_run
 from .sagan import SelfAttention2d, SNGenerator
 from .storage import atomic_write, writing
+
+__all__ = ["PlainAttention2d", "plain_attention", "plain_layers", "code_of", "write_code", "write_onnx", "export_run"]
 
 # ---- what stands in the exported file as it stands here, so it uses nothing of this package
 
@@ -100,6 +104,7 @@ def plain_attention(
     block: SelfAttention2d,  # without spectral norm, see `plain_layers`
 ) -> PlainAttention2d:
     "The same block with γ multiplied into its last weights."
+    if block.gamma.is_meta: raise InputError("this block has no weights: it was built on the device meta")
     plain = PlainAttention2d(block.query.in_channels)
     plain.load_state_dict({f"{name}.weight": getattr(block, name).weight for name in ("query", "key", "value", "out")})
     with torch.no_grad(): plain.out.weight.mul_(block.gamma)
@@ -129,13 +134,19 @@ def code_of(
     return f"nn.{type(layer).__name__}()"  # ReLU, Tanh
 
 
+def _harmless(text: str) -> str:
+    "A text that stays one between quotation marks."
+    return "".join(c if c.isprintable() and c not in "\"\\" else "?" for c in text)
+
+
 def write_code(
     G: Generator | SNGenerator,  # whose layers these are
     layers: nn.Sequential,  # of `plain_layers`
     file: Path,
-    about: str,  # a sentence for its head
+    about: str,  # a sentence for its head; it may quote a stranger's names, which have to stay text there
 ) -> None:
     "The page of code that makes these layers and reads their weights."
+    about = _harmless(about)
     calls = [code_of(layer) for layer in list(layers)[1:]]
     functions = [PlainAttention2d] * any("PlainAttention2d" in call for call in calls) + [read_weights]
     code = CODE.format(about=about, latent_dim=G.latent_dim, channels=G.img_channels, size=G.img_size,
@@ -176,20 +187,21 @@ def export_run(
     onnx: bool = True,  # generator.onnx as well: needs the extra [export]
 ) -> Path:  # the folder
     "The averaged generator of a run as a plain folder: generator.safetensors, .py (of the course's models) and .onnx."
-    run, out = open_run(what), Path(out).expanduser()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already: choose another folder, nothing is overwritten")
+    run, out = open_run(what), as_folder(out)
+    with writing(out):
+        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} is there already: choose another folder, nothing is overwritten")
     network = G = run.generator(weights)
     z = torch.randn(4, latent_dim_of(G), generator=seeded(0))
     data, epoch = run.info["data"]["name"], run.epoch_of(weights)
-    about = f"The generator of {run.path.name}: {run.config.model} on {data}, epoch {epoch}."
+    about = f"The generator of {run.path.name[:200]}: {run.config.model[:200]} on {data[:200]}, epoch {epoch}."
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         if type(G) is Generator or type(G) is SNGenerator:
             network = plain_layers(G)
             write_code(G, network, out/"generator.py", about)
         tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        with atomic_write(out/"generator.safetensors") as part: save_file(tensors, part, {"about": about})
+        with atomic_write(out/"generator.safetensors") as part: save_file(tensors, part, {"about": _harmless(about)})
         if onnx: write_onnx(network, z, out/"generator.onnx")
     return out
 

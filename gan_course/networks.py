@@ -1,13 +1,14 @@
 """Networks for training: by name or of one's own; counted before they fill the memory, checked before training."""
 import copy
 import importlib
-import math
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .core import InputError
@@ -15,7 +16,10 @@ from .dcgan import MODELS, build_model, register_model
 from .guards import guard
 
 __all__ = ["latent_dim_of", "copy_network", "check_networks", "name_of_networks", "register_named", "is_own",
-           "build_networks"]
+           "outline", "check_fits", "build_networks"]
+
+SHAPE = ("img_size", "img_channels", "latent_dim", "base_channels", "head")  # what `build_model` is told
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam keeps of a weight
 
 
 def latent_dim_of(
@@ -58,8 +62,6 @@ def _called(what: str, call: Callable[[], Any], wanted: tuple) -> Tensor:
 
 def _check_weights(network: nn.Module, what: str) -> None:
     "Whether there is something to train, and whether it can be stored."
-    if not isinstance(network, nn.Module):
-        raise InputError(f"{what} is a {type(network).__name__}: a torch.nn.Module is wanted")
     if not any(p.requires_grad for p in network.parameters()):
         raise InputError(f"{what}, a {type(network).__name__}, has no parameters that can be trained")
     stored = [v for v in network.state_dict().values() if not isinstance(v, Tensor) or v.numel()]
@@ -128,13 +130,79 @@ def is_own(
     return not isinstance(MODELS.get(model, ""), str)
 
 
-def _count(model: str, shape: dict) -> float:
-    "Numbers in both networks, which are built without memory; 0 if that cannot be told, infinite if it overflows."
+def outline(
+    model: str,  # a registered name
+    shape: dict,  # img_size, img_channels, latent_dim, base_channels, head
+) -> tuple[nn.Module, nn.Module] | None:  # G, D on the device "meta"; None if networks of one's own cannot be there
+    "The networks without memory: what their tensors are called, and their shapes."
     try:
-        with torch.device("meta"): pair = build_model(model, **shape)
-        return sum(p.numel() for net in pair for p in net.parameters())
+        with torch.device("meta"): return build_model(model, **_known(shape))
+    except InputError: raise
     except Exception as e:  # what is wrong is met again, and said, where they are built for real
-        return math.inf if "overflow" in str(e).lower() else 0
+        if "overflow" not in str(e).lower(): return None
+        raise InputError(f"{_asked(shape)} larger than any memory: choose a smaller base_channels") from None
+
+
+def _known(shape: dict) -> dict:
+    "What `build_model` is told, out of a shape that may say more."
+    missing = [name for name in SHAPE if name not in shape]
+    if missing: raise InputError(f"the shape of the networks does not say {', '.join(missing)}")
+    return {name: shape[name] for name in SHAPE}
+
+
+def _asked(shape: dict) -> str:
+    return f"base_channels {shape['base_channels']} and latent_dim {shape['latent_dim']} ask for networks"
+
+
+def check_fits(
+    file: str | Path,  # a checkpoint, perhaps a stranger's
+    G: nn.Module | None = None,  # what it has to fit, "meta" or not; None: nothing of it is read
+    D: nn.Module | None = None,
+) -> None:
+    "An `InputError` if a checkpoint holds other tensors than its networks; no more than its table is read."
+    known = {"G": G, "ema": G, "D": D}
+    states = {part: net.state_dict() for part, net in known.items() if net is not None}
+    weights = {part: list(net.parameters()) for part, net in (("opt_g", G), ("opt_d", D)) if net is not None}
+    try:
+        with safe_open(file, "pt") as f:
+            for name in f.keys():
+                part, _, key = name.partition(".")
+                if part in weights: _check_moment(f, name, key, weights[part])
+                elif part in states: _check_like(f, name, states[part].get(key))
+                elif part not in ("opt_g", "opt_d", *known): raise InputError(f"no run writes a tensor '{name:.60}'")
+            _check_complete(f)
+    except InputError as e: raise InputError(f"{file} does not fit the networks of its config.json: {e}") from None
+    except (SafetensorError, OSError, ValueError) as e:
+        raise InputError(
+            f"{file} cannot be read as safetensors ({e}): the file is missing, cut off or of another kind") from None
+
+
+def _check_like(f: Any, name: str, wanted: Tensor | None) -> None:
+    "Whether a tensor of a file could be this one."
+    if wanted is None: raise InputError(f"they have no '{name:.60}'")
+    there, kind = f.get_slice(name), "floats" if wanted.is_floating_point() else "whole numbers"
+    shape, kinds = tuple(there.get_shape()), {"floats": ("F16", "BF16", "F32", "F64"), "whole numbers": ("I32", "I64")}
+    if shape != tuple(wanted.shape) or there.get_dtype() not in kinds[kind]:
+        raise InputError(f"{name} holds {there.get_dtype()} of shape {shape}, not {kind} of {tuple(wanted.shape)}")
+
+
+def _check_moment(f: Any, name: str, key: str, weights: list[nn.Parameter]) -> None:
+    "Whether a tensor belongs to the state of Adam: `i.exp_avg`, `i.exp_avg_sq` or `i.step` of the i-th weight."
+    number, _, what = key.partition(".")
+    if not (number.isascii() and number.isdecimal() and len(number) < 6 and int(number) < len(weights)
+            and what in MOMENTS): raise InputError(f"'{name:.60}' belongs to no weight")
+    like = torch.zeros(()) if what == "step" else weights[int(number)]
+    _check_like(f, name, like)
+    if what == "step" and not 1 <= (step := float(f.get_tensor(name))) < 1e18: raise InputError(f"{name} is {step}")
+
+
+def _check_complete(f: Any) -> None:
+    "Adam has three tensors for a weight, or none."
+    names = list(f.keys())
+    for name in names:
+        stem = name.rpartition(".")[0]
+        for what in MOMENTS:
+            if name.startswith("opt_") and f"{stem}.{what}" not in names: raise InputError(f"there is no {stem}.{what}")
 
 
 def build_networks(
@@ -142,23 +210,24 @@ def build_networks(
     shape: dict,  # img_size, img_channels, latent_dim, base_channels, head
     seed: int = 0,  # of the initial weights
     copies: int = 1,  # how often their numbers will lie in memory
+    file: Path | None = None,  # a checkpoint that has to fit them
 ) -> tuple[nn.Module, nn.Module]:  # G, D
     "The networks; first as shapes without numbers, to see whether `copies` of them fit into memory."
     import psutil
 
-    shape = {k: shape[k] for k in ("img_size", "img_channels", "latent_dim", "base_channels", "head")}
-    numbers, memory = _count(model, shape), psutil.virtual_memory().total
+    shape = _known(shape)
+    pair, memory = outline(model, shape), psutil.virtual_memory().total
+    numbers = sum(p.numel() for net in pair or () for p in net.parameters())
     if numbers * 4 * copies > memory:
-        raise InputError(
-            f"base_channels {shape['base_channels']} and latent_dim {shape['latent_dim']} ask for networks of "
-            f"{numbers:.1e} numbers, more than the {memory / 1e9:.0f} GB of memory here can hold: "
-            "choose a smaller base_channels")
-    if not is_own(model): return build_model(model, seed, **shape)
+        raise InputError(f"{_asked(shape)} of {numbers:.1e} numbers, more than the {memory / 1e9:.0f} GB of memory "
+                         "here can hold: choose a smaller base_channels")
+    if pair and file: check_fits(file, *pair)
     try: G, D = build_model(model, seed, **shape)
     except InputError: raise
     except Exception as e:
         raise InputError(f"the networks of '{model}' cannot be made: {_first_line(e)}") from e
+    if file and not pair: check_fits(file, G, D)
     return G, D
 
 
-guard(__name__)
+guard(__name__, {"img_size": "1..16384", "img_channels": "1..4", "copies": "1.."})

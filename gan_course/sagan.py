@@ -8,6 +8,7 @@ __all__ = ['EXPLICIT_BELOW', 'normalised', 'receptive_field', 'plot_fields', 'Se
 
 # %% ../nbs/08_sagan.ipynb #d528610d
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -26,6 +27,8 @@ def normalised(
     layer:_Layer, # Conv2d, ConvTranspose2d or Linear
 ) -> _Layer: # the same, its weight divided by its largest singular value from now on
     "A layer with Xavier weights under spectral normalisation (Miyato et al. 2018, algorithm 1)."
+    if not isinstance(layer, nn.Conv2d|nn.ConvTranspose2d|nn.Linear):
+        raise InputError(f"spectral norm is for convolutions and linear layers, not for a {type(layer).__name__}")
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None: nn.init.zeros_(layer.bias)
     outputs_at = 1 if isinstance(layer, nn.ConvTranspose2d) else 0  # where the output channels stand
@@ -41,6 +44,8 @@ def receptive_field(
     "How much each input position moves one output position."
     x = x.detach().clone().requires_grad_()
     y = network(x.clone())  # a copy: a first layer that works in place may have it
+    if y.ndim != 4 or not all(0 <= p < side for p, side in zip(position, y.shape[2:], strict=True)):
+        raise InputError(f"there is no position {position} in an output of shape {tuple(y.shape)}")
     return torch.autograd.grad(y[0, :, position[0], position[1]].sum(), x)[0].abs().sum(1)[0]
 
 # %% ../nbs/08_sagan.ipynb #68b47ebe
@@ -269,9 +274,11 @@ def plot_attention(
     network:nn.Module, # generator or discriminator with self-attention
     x:Tensor, # (N,latent_dim) latents, or (N,C,H,W) images in [-1,1]
     # query positions: row and column as shares of the side
-    positions=((.5, .5), (.5, .2), (.5, .8), (.2, .5), (.8, .5)),
+    positions:Sequence[tuple[float, float]]=((.5, .5), (.5, .2), (.5, .8), (.2, .5), (.8, .5)),
 ): # matplotlib Figure: a row is an image with its positions, then where each looks (bright: much), map by map
     "Where query positions look (Zhang et al. 2019, figure 1)."
+    if not all(0 <= share < 1 for place in positions for share in place):
+        raise InputError(f"positions are shares of the side, from 0 to below 1, not {positions}")
     y, maps = attention_maps(network, x)
     images, weights = to_uint8(y if y.ndim == 4 else x), maps[-1]
     side = round(weights.shape[1]**.5)  # of the feature map; the sources are pooled to half of it
@@ -287,4 +294,5 @@ def plot_attention(
     return fig
 
 # %% ../nbs/08_sagan.ipynb #9a4d5108
-guard(__name__)
+guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",
+                 "channels": "1..16384", "receptive_field.x": "1 C H W float finite"})

@@ -111,23 +111,21 @@ def epoch_in(
     try:
         with safe_open(file, "pt") as f: epoch = (f.metadata() or {}).get("epoch", "")
     except (SafetensorError, OSError): return unknown
-    return int(epoch) if epoch.isascii() and epoch.isdecimal() else unknown
+    return int(epoch) if epoch.isascii() and epoch.isdecimal() and len(epoch) < 10 else unknown
 
 
 def check_inside(
     path: Path,  # a run folder
 ) -> None:
     "An `InputError` if something in a stranger's run leads out of its folder, or is neither a file nor a folder."
-    if not path.is_dir(): raise InputError(f"{path} is no folder")
-    inside = [p for p in path.iterdir() if p.is_dir() and not p.is_symlink()]
-    for folder in [path, *inside]:
-        for entry in os.scandir(folder):
+    for place, folders, files in os.walk(path):
+        for entry in (Path(place, name) for name in (*folders, *files)):
             if entry.is_symlink() and not Path(os.path.realpath(entry)).is_relative_to(os.path.realpath(path)):
                 raise InputError(
-                    f"{entry.path} is a link that leads out of the run: a run is read and written inside its folder "
+                    f"{entry} is a link that leads out of the run: a run is read and written inside its folder "
                     "only; put the files themselves there")
             if not entry.is_symlink() and os.path.lexists(entry) and not (entry.is_file() or entry.is_dir()):
-                raise InputError(f"{entry.path} is neither a file nor a folder: remove it")
+                raise InputError(f"{entry} is neither a file nor a folder: remove it")
 
 
 def data_root(

@@ -176,7 +176,7 @@ def edit(run, change):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda i: i["train"].update(epochs="twelve"), "epochs has to be int"),
+    (lambda i: i["train"].update(epochs="twelve"), "epochs has to be a whole number"),
     (lambda i: i["train"].update(lr_g=[1]), "lr_g has to be"),
     (lambda i: i["train"].update(batch_size=0), "batch_size has to be at least 2"),
     (lambda i: i["train"].update(loss={}), "loss has to be"),
@@ -201,12 +201,18 @@ def test_a_config_that_is_no_object_is_named(run):
         assert len(str(error.value)) < 600
 
 
-def test_giants_are_refused_before_memory_is_asked_for(run):
-    edit(run, lambda i: i["model"].update(base_channels=10**6))
-    for use in (T.open_run(run.path).generator, lambda: T.resume(run.path, epochs=4, progress=False)):
-        with pytest.raises(InputError, match="GB of memory"): use()
-    assert "GB of memory" in said("sample", run.path)
-    edit(run, lambda i: i["model"].update(base_channels=4) or i["samples"].update(n=10**5, cols=1))
+def test_giants_are_refused_before_memory_is_asked_for(run, monkeypatch):
+    def both(**change): edit(run, lambda i: [i[part].update(change) for part in ("model", "train")])
+    for width, message in ((10**6, "at most 1,024"), (512, "does not fit the networks"), (10**18, "base_channels is")):
+        both(base_channels=width)
+        for use in (lambda: T.open_run(run.path).generator(), lambda: T.resume(run.path, epochs=4, progress=False)):
+            with pytest.raises(InputError, match=message): use()
+        assert message in said("sample", run.path)
+    both(base_channels=4)
+    with monkeypatch.context() as small:
+        small.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=10**5))
+        with pytest.raises(InputError, match="GB of memory"): run.generator()
+    edit(run, lambda i: i["samples"].update(n=10**4, cols=1) or i["train"].update(samples=10**4))
     for use in (T.open_run(run.path).samples, lambda: T.open_run(run.path).latents):
         with pytest.raises(InputError, match="config.json tells of|its config.json"): use()
 

@@ -353,7 +353,7 @@ def test_held_out_images_of_another_size_are_named(tmp_path):
 def test_a_protocol_of_wrong_kinds_is_named(whole, tmp_path, fid):
     place = runs.pack_run(whole, tmp_path / "p").path
     T.write_json(place / "config.json", T.open_run(place).info | dict(fid=fid))
-    with pytest.raises(InputError, match="fid is"): T.open_run(place)
+    with pytest.raises(InputError, match=r"fid(\.\w+)? is"): T.open_run(place)
 
 
 @pytest.mark.parametrize(("fids", "files"), [
@@ -443,8 +443,8 @@ def test_a_grey_data_set_and_a_folder_train(tmp_path, monkeypatch):
     (dict(lr_g="1e-3"), "lr_g has to be float"),
     (dict(epochs=True), "epochs has to be int, not True"),
     (dict(samples=10**9), "samples has to be at most 10,000"),
-    (dict(base_channels=10**9), "choose a smaller base_channels"),
-    (dict(base_channels=10**30), "choose a smaller base_channels"),
+    (dict(base_channels=10**9), "base_channels has to be at least 1 and at most 1,024"),
+    (dict(base_channels=10**30), "base_channels has to be at least 1 and at most 1,024"),
     (dict(data="./nowhere/at/all"), "nowhere"),
 ], ids=str)
 def test_bad_input_is_named(tmp_path, change, message):
@@ -538,8 +538,8 @@ def test_a_run_is_opened_by_whatever_names_it(whole, tmp_path, monkeypatch):
     shutil.copytree(whole.path, "toy-birds-dcgan")
     assert len(T.open_run("toy-birds-dcgan").history) == 3  # a folder of that name comes first
     for what, message in (
-            (3, "int is no run"),
-            (None, "NoneType is no run"),
+            (3, "what has to be Run .*not 3"),
+            (None, "what has to be Run .*not None"),
             ("toybirds-dcgan", "did you mean 'toy-birds-dcgan'"),
             ("./toybirds-dcgan", "there is no folder"),
             ("~/toy", "there is no folder")):

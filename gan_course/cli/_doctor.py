@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_course.cli._surroundings import say
+from gan_course.cli._surroundings import options, say
 
 VERSIONS = ("torch", "torchvision", "numpy", "pillow", "accelerate", "safetensors")
 EXTRAS = {"lab": ("jupyterlab", "ipywidgets", "anywidget"), "export": ("onnx", "onnxruntime")}
@@ -20,11 +20,9 @@ class DoctorOptions:
 
 def doctor(args: list[str]) -> None:
     """`gan-course doctor`: status 0 if all is well, 1 if there is something to do."""
-    import tyro
-
     from gan_course.processes import leftovers
 
-    tyro.cli(DoctorOptions, prog="gan-course doctor", args=args)
+    options(DoctorOptions, "doctor", args)
     to_do: list[str] = []
     parts = dict(versions=versions, device=device, threads=threads, precision=precision, cache=cache, extras=extras,
                  output=output)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from gan_course.cli._surroundings import file_to_write, say
+from gan_course.cli._surroundings import file_to_write, options, say
 
 
 @dataclass
@@ -20,9 +20,7 @@ class ExercisesOptions:
 
 def exercises(args: list[str]) -> None:
     """`gan-course exercises`."""
-    import tyro
-
-    o = tyro.cli(ExercisesOptions, prog="gan-course exercises", args=args)
+    o = options(ExercisesOptions, "exercises", args)
     from gan_course.exercises import exercise_lines, progress, progress_lines
 
     if o.json: progress(file_to_write(o.json))

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from gan_course.cli._surroundings import as_weights, file_to_write, say
+from gan_course.cli._surroundings import as_weights, file_to_write, options, say
 
 if TYPE_CHECKING:
     from gan_course.runs import Run
+
+
+MOST = 1_000_000  # images that `sample` makes
 
 
 @dataclass
@@ -65,31 +68,35 @@ def run_of(name: str, model: str | None) -> Run:
 
 def sample(args: list[str]) -> None:
     """`gan-course sample`."""
-    import tyro
-
-    o = tyro.cli(SampleOptions, prog="gan-course sample", args=args)
+    o = options(SampleOptions, "sample", args)
     from PIL import Image
 
     from gan_course.core import InputError, image_grid
     from gan_course.networks import latent_dim_of
+    from gan_course.runfiles import PIXELS
     from gan_course.session import draw_latents
     from gan_course.steps import generate
 
-    if o.n < 1 or o.cols < 1: raise InputError(f"--n and --cols have to be at least 1, not {o.n} and {o.cols}")
+    if not 1 <= o.n <= MOST: raise InputError(f"--n has to be at least 1 and at most {MOST:,}, not {o.n}")
+    if o.cols < 1: raise InputError(f"--cols has to be at least 1, not {o.cols}")
     run = run_of(o.run, o.model)
     out = o.out or Path(f"{run.path.name}-samples.png")
     one = out.suffix.lower() == ".png"
     check_place_of_samples(out, one)
     file = file_to_write(out) if one else out
+    if one and o.n * (run.img_size + 2) ** 2 > PIXELS:
+        raise InputError(f"{o.n:,} images of {run.img_size}×{run.img_size} are too many for one picture: "
+                         "give --out the name of a folder")
     G = run.generator(as_weights(o.weights))
-    images = generate(G, draw_latents(o.n, latent_dim_of(G), o.seed))
+    z = draw_latents(o.n, latent_dim_of(G), o.seed)
 
     def save(pixels, path):
         Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(path, "PNG")
 
-    if one: save(image_grid(images, min(o.cols, o.n)), file)
+    if one: save(image_grid(generate(G, z), min(o.cols, o.n)), file)
     else:
         out.mkdir(parents=True, exist_ok=True)
+        images = (image for part in z.split(1024) for image in generate(G, part))
         for i, image in enumerate(images): save(image, out / f"{i:05d}.png")
     say(f"{o.n} images of {run.path.name} in {out}")
 
@@ -108,9 +115,7 @@ def check_place_of_samples(out: Path, one: bool) -> None:
 
 def explain(args: list[str]) -> None:
     """`gan-course explain`."""
-    import tyro
-
-    o = tyro.cli(ExplainOptions, prog="gan-course explain", args=args)
+    o = options(ExplainOptions, "explain", args)
     from gan_course.core import InputError
     from gan_course.gradcam import explain
 
@@ -128,9 +133,7 @@ def explain(args: list[str]) -> None:
 
 def export(args: list[str]) -> None:
     """`gan-course export`."""
-    import tyro
-
-    o = tyro.cli(ExportOptions, prog="gan-course export", args=args)
+    o = options(ExportOptions, "export", args)
     from gan_course.export import export_run
 
     run = run_of(o.run, o.model)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from gan_course.cli._look import run_of
-from gan_course.cli._surroundings import as_weights, bars, file_to_write, say
+from gan_course.cli._surroundings import as_weights, bars, file_to_write, options, say
 
 
 @dataclass
@@ -30,9 +30,7 @@ class EvaluateOptions:
 
 def evaluate(args: list[str]) -> None:
     """`gan-course evaluate`."""
-    import tyro
-
-    o = tyro.cli(EvaluateOptions, prog="gan-course evaluate", args=args)
+    o = options(EvaluateOptions, "evaluate", args)
     from gan_course.core import InputError
     from gan_course.data import is_folder
     from gan_course.evaluation import evaluate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from gan_course.cli._surroundings import plain, plain_columns
+from gan_course.cli._surroundings import options, plain, plain_columns
 
 if TYPE_CHECKING:
     from gan_course.runs import Run
@@ -22,9 +22,7 @@ class RunsOptions:
 
 def runs(args: list[str]) -> None:
     """`gan-course runs`."""
-    import tyro
-
-    o = tyro.cli(RunsOptions, prog="gan-course runs", args=args)
+    o = options(RunsOptions, "runs", args)
     from gan_course.core import InputError
     from gan_course.runs import ready_folder
 
@@ -42,7 +40,7 @@ def line_of(folder: Path, own: bool) -> str:
 
     try: return run_line(open_run(folder), own)
     except InputError as e: return plain(f"{folder.name:32} {e}")
-    except Exception as e: return plain(f"{folder.name:32} cannot be read: {type(e).__name__}: {e}")[:300]
+    except Exception as e: return plain(f"{folder.name:32} cannot be read: {type(e).__name__}: {e}")
 
 
 def run_line(run: Run, own: bool) -> str:
@@ -51,23 +49,24 @@ def run_line(run: Run, own: bool) -> str:
     loss, images = last.get("g_loss"), last.get("images") or 0
     name = str(run.path) if own else f"{run.path.name} (ready)"
     epochs = f"{last.get('epoch', 0):>3}/{run.config.epochs:<4}"
-    return plain_columns(f"{name:32} {run.info['data']['name']:14} {run.config.model:8} {run.img_size:>5} {epochs} "
+    data, model = run.info["data"]["name"][:40], run.config.model[:40]
+    return plain_columns(f"{name:32} {data:14} {model:8} {run.img_size:>5} {epochs} "
                          f"{images:>11,} {'-' if loss is None else f'{loss:.3f}':>7}  {best_fid(run)}")
 
 
 def best_fid(run: Run) -> str:
     """The least FID of the history with its protocol: FID 42.1 (10k generated, 50k real train, inception; epoch 12)."""
-    measured = [(row["fid"], row["epoch"]) for row in run.history if row["fid"] is not None]
-    if not measured: return "-"
-    fid, epoch = min(measured)
-    return f"FID {fid:.1f} ({protocol(run)}; epoch {epoch})"
+    epoch = run.best_epoch
+    if epoch is None: return "-"
+    return f"FID {run.history[epoch - 1]['fid']:.1f} ({protocol(run)}; epoch {epoch})"
 
 
 def protocol(run: Run) -> str:
     """How the FIDs of a run are measured, in short."""
     p = run.info.get("fid") or {}
     if not {"n_fake", "n_real", "split", "extractor"} <= set(p): return "protocol not recorded"
-    return f"{short(p['n_fake'])} generated, {short(p['n_real'])} real {p['split'] or 'images'}, {p['extractor']}"
+    words = f"{short(p['n_fake'])} generated, {short(p['n_real'])} real {p['split'] or 'images'}, {p['extractor']}"
+    return words if len(words) < 100 else f"{words[:99]}…"
 
 
 def short(n: int) -> str:

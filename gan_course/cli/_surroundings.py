@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+LONGEST = 400  # letters of a message
 MAY_BE_EMPTY = {"--augment"}
 
 
@@ -30,6 +31,9 @@ def understood(args: list[str]) -> list[str]:
         if option is None or option in MAY_BE_EMPTY: continue
         refuse(f"{option if option.startswith('--') else 'an argument'} is empty: "
                "give a value or leave it out; was a variable of the shell not set?")
+    for arg in args:
+        try: os.fsencode(arg)
+        except UnicodeError: refuse(f"{arg!a} is no text that a shell can give")
     return [at_home(arg) for arg in args]
 
 
@@ -42,9 +46,24 @@ def at_home(arg: str) -> str:
     return (found[1] or "") + path
 
 
+def options(kind, command: str, args: list[str], **more):
+    """The options of a command; what is wrong with them in one line, without the box that tyro draws around it."""
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said): return tyro.cli(kind, prog=f"gan-course {command}", args=args, **more)
+    except SystemExit as e:
+        if e.code in (0, None): raise
+    told = re.split("Argument helptext|For full helptext", said.getvalue())[0]
+    lines = [line.strip(" │╭╮╰╯─-") for line in told.split("\n")]
+    title, *rest = [line for line in lines if line] or ["the options cannot be read"]
+    refuse(f"{title}: {' '.join(rest)}; see gan-course {command} --help")
+
+
 def as_weights(text: str | None) -> str | int | None:
     """An epoch as a number; "best", "last" and None as they are."""
-    return int(text) if text and text.isdecimal() else text
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else text
 
 
 def file_to_write(path: Path, option: str = "--out") -> Path:
@@ -87,7 +106,9 @@ def fail(message: str, everywhere: bool = True) -> None:
     """Say what is wrong in one line and end with status 2; in a training of several processes one of them says it."""
     from gan_course.processes import is_first
 
-    if everywhere or is_first(): print(f"gan-course: {plain(message)}", file=sys.stderr)
+    text = plain(message)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    if everywhere or is_first(): print(f"gan-course: {text}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -13,6 +13,7 @@ from gan_course.cli._surroundings import (
     bars,
     discard_output,
     flush,
+    options,
     plain,
     plain_columns,
     say,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 def train(args: list[str]) -> None:
     """`gan-course train`."""
     import dataclasses
-
-    import tyro
 
     from gan_course.core import InputError
     from gan_course.processes import is_first, on_main_process, world_size
@@ -55,14 +54,14 @@ def train(args: list[str]) -> None:
     if known and name: raise InputError("--recipe begins a run and --resume goes on with one: give one of the two")
     stored = recipe_options(name) if name else on_main_process(lambda: stored_options(known)) if known else {}
     with contextlib.nullcontext() if is_first() else silence():
-        options = tyro.cli(
-            TrainOptions, prog="gan-course train", args=args, default=TrainOptions(**stored),
+        chosen = options(
+            TrainOptions, "train", args, default=TrainOptions(**stored),
             description="Train a GAN on images and write a run folder: weights, samples of every epoch, history, "
                         "TensorBoard events.")
-    given = dataclasses.asdict(options)
+    given = dataclasses.asdict(chosen)
     config = TrainConfig(**{f.name: given[f.name] for f in dataclasses.fields(TrainConfig)})
     own = find_option(args, "--model")  # what the user typed: a name in a config is never imported
-    try: run = go_on(options, given, stored, own) if options.resume else begin(options, check_config(config))
+    try: run = go_on(chosen, given, stored, own) if chosen.resume else begin(chosen, check_config(config))
     except Stopped as e:
         if is_first():
             again = f"gan-course train --resume {shlex.quote(str(e.path))}"
