@@ -15,7 +15,8 @@ KEY = "".join("f" if i >= 10 else "r" for i in torch.randperm(20, generator=seed
 
 def verdict_on(letters):
     """How good twenty letters are, in a word or two."""
-    letters = "".join("".join(map(str, letters)).lower().split())
+    letters = "".join(map(str, letters)) if isinstance(letters, list | tuple) else str(letters)
+    letters = "".join(letters.lower().split())
     if len(letters) != 20 or set(letters) - {"r", "f"}: return "not twenty letters"
     if len(set(letters)) == 1: return "one letter only"
     right = sum(a == b for a, b in zip(letters, KEY, strict=True))
@@ -33,7 +34,7 @@ def with_changed(*positions):
 
 
 QUIZ = Exercise(
-    "00.1", "Real or fake?", minutes=3, difficulty=1,
+    "00.1", "Real or fake?", minutes=2, difficulty=1,
     hints=["A real bird has one head with one eye and one beak, one tail, two legs, and a dark outline all around.",
            "Look for two heads, colours that run into each other, and bodies that fade into the background."],
     observe=observe_quiz, solution=KEY, others=[with_changed(3), with_changed(0, 5, 9, 14, 19), list(KEY)],
@@ -150,7 +151,7 @@ def d_stays(G, D, opt_d, real, z):
 
 
 D_STEP = Exercise(
-    "00.2", "A step of the discriminator", minutes=5, difficulty=2,
+    "00.2", "A step of the discriminator", minutes=4, difficulty=2,
     hints=["G(z) hangs on G's weight. `.detach()` gives the same numbers without that connection.",
            "bce(D(real), torch.ones_like(real)) is the half with the real points; the other half has the label 0.",
            "Three lines end every step: opt_d.zero_grad(), loss.backward(), opt_d.step()."],
@@ -231,7 +232,7 @@ def g_stays(G, D, opt_g, z):
 
 
 G_STEP = Exercise(
-    "00.3", "A step of the generator", minutes=3, difficulty=2,
+    "00.3", "A step of the generator", minutes=2, difficulty=2,
     hints=["G wants D to take its points for real. Which label says so?",
            "The gradient has to pass through D into G: no detach here. Only G's optimiser moves.",
            "loss = bce(D(G(z)), torch.ones_like(z)), then zero_grad, backward, step of opt_g."],
