@@ -350,6 +350,9 @@ PIXELS = Exercise(
         Wrong(lambda x: ((x + 1) * 127.5).round().to(torch.int64).to(torch.uint8),
               "values outside [-1, 1] wrap around, since a byte counts modulo 256: what should be white comes out "
               "dark. Clamp first."),
+        Wrong(lambda x: ((x + 1) * 127.5).to(torch.int64).to(torch.uint8),
+              "two things are missing. Without clamping, values outside [-1, 1] wrap around; without rounding, every "
+              "value ends up to one level too dark."),
         Wrong(stretched,
               "this stretches from the minimum to the maximum of what is given, so that a pale image comes out in "
               "full contrast and looks better than it is. The range is fixed: -1 is black, 1 is white."),
