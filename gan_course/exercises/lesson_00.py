@@ -75,7 +75,8 @@ class Line(nn.Module):
 
 def players(dice):
     """G and D at random places, and their optimisers."""
-    G, D = Shift(torch.randn((), generator=dice)), Line(*torch.randn(2, generator=dice))
+    shift, a, b = torch.randn(3, generator=dice).tolist()
+    G, D = Shift(shift), Line(a, b)
     return G, D, torch.optim.SGD(G.parameters(), .5), torch.optim.SGD(D.parameters(), .5)
 
 
