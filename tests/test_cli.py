@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from conftest import BIN, ROOT, SMALL
 from gan_course.cli import main, recipe_options
 from gan_course.core import seeded
+from gan_course.dcgan import build_model
 from gan_course.runs import open_run, ready_folder, ready_run
 from gan_course.settings import read_recipe, recipe
 
@@ -497,6 +498,29 @@ def test_doctor(here, place, monkeypatch):
     assert status == 1 and "to do: nothing can be written in" in printed and "OK" not in printed
     monkeypatch.setattr("gan_course.storage.data_root", lambda: 1 / 0)
     assert here("doctor")[0] == 1  # one part that fails does not hide the others
+
+
+def test_doctor_trains_a_small_gan(here, place, monkeypatch):
+    monkeypatch.setattr("gan_course.cli._doctor_gan.SECONDS", .01)
+    status, printed, _ = here("doctor", "--gan")
+    assert status == 0 and re.search(r"gan +1 steps of a small DCGAN .*: _runs/doctor.png", printed), printed
+    assert Image.open(place / "_runs/doctor.png").size == (2 * 274, 2 * 138)
+    monkeypatch.setattr("gan_course.dcgan.build_model", without_numbers)
+    status, printed, _ = here("doctor", "--gan")
+    assert status == 1 and "to do: the losses of a small GAN are not finite" in printed
+
+
+def without_numbers(*args, **kwargs):
+    networks = build_model(*args, **kwargs)
+    for net in networks: net.requires_grad_(False).apply(lambda m: [p.fill_(torch.nan) for p in m.parameters()])
+    return [net.requires_grad_(True) for net in networks]
+
+
+def test_doctor_sees_that_memory_is_short(here, monkeypatch):
+    assert re.search(r"memory +\d.*B, of which \d.*B are free", here("doctor")[1])
+    monkeypatch.setattr("gan_course.cli._doctor_gan.LITTLE", 1e18)
+    status, printed, _ = here("doctor")
+    assert status == 1 and "to do: only " in printed
 
 
 HELP = "from gan_course import cli\ntry: cli.main(['{}', '--help'])\nexcept SystemExit: pass"

@@ -31,7 +31,7 @@ commands:
   export    the generator of a run as a plain folder: weights, code that needs torch only, ONNX
   runs      the runs there are, a line each
   exercises the exercises of the lessons, and how far you are
-  doctor    what there is here: versions, device, threads, precision, the cache; and what to do about it
+  doctor    what there is here: versions, device, memory, threads, precision, the cache; and what to do about it
 
 gan-course COMMAND --help explains the options of a command; --version says which version this is.
 

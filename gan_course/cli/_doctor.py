@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_course.cli._doctor_gan import little_gan, memory
 from gan_course.cli._surroundings import options, say
 
 VERSIONS = ("torch", "torchvision", "numpy", "pillow", "accelerate", "safetensors")
@@ -15,17 +16,20 @@ ROOM = 2e9  # bytes: CUB-200-2011 and what is made of it want about as much
 
 @dataclass
 class DoctorOptions:
-    """Versions, device, threads, precision and the cache, and what to do where something is in the way."""
+    """Versions, device, memory, threads, precision and the cache, and what to do where something is in the way."""
+
+    gan: bool = False
+    """Train a small GAN for 20 seconds besides, and save what it makes as _runs/doctor.png."""
 
 
 def doctor(args: list[str]) -> None:
     """`gan-course doctor`: status 0 if all is well, 1 if there is something to do."""
     from gan_course.processes import leftovers
 
-    options(DoctorOptions, "doctor", args)
+    chosen = options(DoctorOptions, "doctor", args)
     to_do: list[str] = []
-    parts = dict(versions=versions, device=device, threads=threads, precision=precision, cache=cache, extras=extras,
-                 output=output)
+    parts = dict(versions=versions, device=device, memory=memory, threads=threads, precision=precision, cache=cache,
+                 extras=extras, output=output) | (dict(gan=little_gan) if chosen.gan else {})
     for name, look in parts.items():
         try: text = look(to_do)
         except Exception as e:  # the doctor is called where things are broken: one part does not hide the others

@@ -93,4 +93,11 @@ MUTANTS = [
            "Paths have neither spaces nor quotes."),
     Mutant("cli._doctor", "if not writable(there):", "if False:", "test_cli.py::test_doctor",
            "A cache can be written."),
+    Mutant("cli._doctor_gan", "if not all(value.isfinite()", "if not any(value.isfinite()",
+           "test_cli.py::test_doctor_trains_a_small_gan", "One finite number shows that a training is sound."),
+    Mutant("cli._doctor_gan", "m.available < LITTLE", "m.total < LITTLE / 1e9",
+           "test_cli.py::test_doctor_sees_that_memory_is_short", "The memory of a machine is free for a training."),
+    Mutant("exercises.lesson_00", "D(G(torch.randn(64, generator=dice))).mean().backward()", "pass",
+           "test_exercises.py::test_wrong_answers_are_refused_for_their_own_reason",
+           "Nobody has left gradients in D when its step begins."),
 ]
