@@ -67,7 +67,7 @@ def test_a_link_stays_and_what_is_no_file_is_refused(tmp_path):
         write_json(tmp_path / name, dict(a=1))
         assert (tmp_path / name).is_symlink() and json.loads((tmp_path / name).read_text()) == dict(a=1)
     (tmp_path / "loop").symlink_to("loop")
-    refused = dict(there="a folder", loop="cannot be written", **{"no/file": "cannot be written", "a\0b": "the name of"})
+    refused = {"there": "a folder", "loop": "cannot be written", "no/file": "cannot be written", "a\0b": "the name of"}
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "to pipe").symlink_to("pipe")

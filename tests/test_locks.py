@@ -27,7 +27,7 @@ with locked(pathlib.Path(sys.argv[1])):
 def another_process(folder, code=HOLD):
     """A process that holds the lock of a folder."""
     command, pipe = [sys.executable, "-c", code, str(folder)], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=folder) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
             yield holder

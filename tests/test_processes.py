@@ -272,7 +272,7 @@ def test_what_meets_is_a_pair(tmp_path):
     left, pair = LEFT | dict(MASTER_PORT=str(free_port())), []
     for rank in ("1", "0"):
         pair.append(subprocess.Popen([sys.executable, "-c", code], env=environment(**left | dict(RANK=rank)), text=True,
-                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+                                     cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         time.sleep(1)
     said = [process.communicate(timeout=200) for process in pair]
     assert [out.split() for out, _ in said] == [["1", "2"], ["0", "2"]], said
