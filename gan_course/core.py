@@ -40,9 +40,9 @@ def progress_bar(
     **how, # total, initial, unit, … of tqdm
 ): # tqdm
     "A bar where somebody sees it move, in a terminal or a notebook: a file would keep every state of it."
-    from tqdm import auto
+    from tqdm import auto, notebook
 
-    seen = auto.notebook_tqdm is not auto.std_tqdm or (sys.stderr is not None and sys.stderr.isatty())
+    seen = issubclass(auto.tqdm, notebook.tqdm_notebook) or (sys.stderr is not None and sys.stderr.isatty())
     return auto.tqdm(items, desc=what, disable=not (show and seen), **how)
 
 

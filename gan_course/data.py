@@ -283,11 +283,12 @@ def _check_options(data, split, **how):
     for owner, options in (("cub200", options_of("cub200")), ("a folder", options_of(Path()))):
         for name, default in options.items():
             if name not in options_of(data) and how[name] != default:
-                raise InputError(f"{name} is {how[name]!r}, which belongs to {owner} and not to {data}: leave it out")
+                raise InputError(f"{name} is {how[name]!r}, which belongs to {owner} and not to {data}: "
+                                 "leave it out")
 
 # %% ../nbs/04_images.ipynb #9411729e
 def load_images(
-    name_or_path:str|Path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder of images
+    name_or_path:str|Path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder
     split:str="train", # "train" or "test"
     size:int|None=None, # pixels a side; None: 32, for cub200 and folders 64
     root:str|Path|None=None, # data root, see `data_root`
@@ -364,5 +365,5 @@ def augment(
 
 # %% ../nbs/04_images.ipynb #9a4d9493
 guard(__name__, {
-    "size": "1..1024", "limit": "1..", "margin": "0..1", "bird_square.width": "1..", "bird_square.height": "1..",
-    "x": "B C H W float", "u": "B 7 float finite"})
+    "size": "1..1024", "limit": "1..", "margin": "0..1", "bird_square.width": "1..",
+    "bird_square.height": "1..", "x": "B C H W float", "u": "B 7 float finite"})

@@ -158,7 +158,8 @@ _fitted = fitted
 def _in_order(function, items, what, progress):
     "The results for many files, in threads as soon as a file takes longer than a change of threads."
     slow, start = False, 0
-    with ThreadPoolExecutor() as pool, progress_bar(total=len(items), what=what, show=progress, unit="img") as bar:
+    bar = progress_bar(what=what, show=progress, total=len(items), unit="img")
+    with ThreadPoolExecutor() as pool, bar:
         while start < len(items):
             part = items[start:start + (256 if slow else 16)]  # a queue of a million results would be large
             start, began = start + len(part), time.perf_counter()
@@ -257,7 +258,8 @@ def survey(
         for f in files:
             kind = Path(f).suffix.lower()
             if f[0] == ".": continue
-            if kind in SUFFIXES or (not kind and _is_picture(Path(place, f))): found.append((here/f).as_posix())
+            if kind in SUFFIXES or (not kind and _is_picture(Path(place, f))):
+                found.append((here/f).as_posix())
             elif kind not in NO_PICTURES: others[f"files {kind or 'without an ending'}"] += 1
     return sorted(found), others, sorted(runs)
 
@@ -308,7 +310,7 @@ def drawn(
     limit:int|None, # how many are wanted; None: all
     seed:int|None=0, # None: the first ones, as runs took them that keep no fingerprint
 ) -> list[int]: # positions, ascending
-    "One of each of `limit` equal stretches: drawn evenly from a folder, and from classes that follow each other."
+    "One of each of `limit` equal stretches: evenly from a folder, and from classes that follow each other."
     if limit is None or limit >= total: return list(range(total))
     if seed is None: return list(range(limit))
     ends = torch.arange(limit + 1) * total // limit
@@ -406,7 +408,7 @@ def load_folder(
 ) -> ImageSet: # classes are the subfolders, if no image lies beside them
     "A folder of images, each a square of `size` pixels a side."
     choose(fit, ["crop", "pad", "stretch"], "fit")
-    if channels not in (None, 1, 3): raise InputError(f"channels is {channels}: give 1 for grey, 3 for colour")
+    if channels not in (None, 1, 3): raise InputError(f"channels is {channels}: 1 is grey, 3 is colour")
     folder = folder_of_images(folder)
     place, files, classes = files_of_split(folder, split)
     files = [files[i] for i in drawn(len(files), limit, seed)]
@@ -480,6 +482,6 @@ def read_table(
 
 # %% ../nbs/32_files.ipynb #9a4d4658
 guard(__name__, {
-    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..", "total": "0..", "lost": "0..1",
-    "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000", "each": "0..",
+    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..",
+    "total": "0..", "lost": "0..1", "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000", "each": "0..",
     "megabytes": "0.."})

@@ -325,7 +325,8 @@ def new_place(
     out = Path(out).expanduser()
     with writing(out):
         if os.path.lexists(out) and not unused(out):
-            raise InputError(f"{out} is there already: resume it (`gan-course train --resume {shlex.quote(str(out))}`) "
+            again = f"gan-course train --resume {shlex.quote(str(out))}"
+            raise InputError(f"{out} is there already: resume it (`{again}`) "
                              "or choose another place with --out")
     return out
 

@@ -36,7 +36,7 @@ class TrainConfig:
     data:str|None = "toy-birds" # toy-birds, fashion-mnist, cifar10, cub200, or a folder of images
     size:int|None = None # height and width of the images; by default what the data set comes in
     crop:str = "box" # cub200: "box" cuts the bird out, "whole" takes the photograph
-    fit:str = "crop" # folders: pictures become square by "crop" (the middle), "pad" (edges repeated) or "stretch"
+    fit:str = "crop" # folders: pictures become square by "crop" (the middle), "pad" (repeated edges), "stretch"
     channels:int|None = None # folders: 1 for grey, 3 for colour; by default 1 where no picture knows colour
     limit:int|None = None # take only so many images; of folders and cub200 drawn evenly, with the seed
     model:str = "dcgan" # dcgan, sngan, sagan; in D: dcgan-sn spectral norm, sngan-bn and sagan-bn batch norm
@@ -94,7 +94,8 @@ def check_config(
         if value >= 1: raise InputError(f"{name} has to be below 1, not {value}")
     choose(config.crop, ("box", "whole"), "crop")
     choose(config.fit, ("crop", "pad", "stretch"), "fit")
-    if config.channels not in (None, 1, 3): raise InputError(f"channels has to be 1 or 3, not {config.channels}")
+    if config.channels not in (None, 1, 3):
+        raise InputError(f"channels has to be 1 or 3, not {config.channels}")
     choose(config.precision, ("auto", "float32", "bf16"), "precision")
     if config.loss is not None: get_loss(config.loss)
     if config.augment:
@@ -105,7 +106,7 @@ def check_config(
 def data_options(
     config:TrainConfig,
 ) -> dict: # for `load_images`
-    "What a run tells of its images; an option that does not belong to the data is refused when they are loaded."
+    "What a run tells of its images; an option that does not belong to the data is refused on loading."
     names = "size", "crop", "fit", "channels", "limit", "seed"
     return {name: getattr(config, name) for name in names}
 
@@ -173,7 +174,8 @@ def as_image_set(
 ) -> ImageSet:
     "Images that were handed in, as a set with a name."
     if isinstance(images, np.ndarray):
-        if images.dtype.kind not in "biuf": raise InputError(f"images are {images.dtype}: give (N,C,H,W) of uint8")
+        if images.dtype.kind not in "biuf":
+            raise InputError(f"images are {images.dtype}: give (N,C,H,W) of uint8")
         images = torch.from_numpy(np.ascontiguousarray(images))
     if isinstance(images, Tensor): images = ImageSet(images, name=GIVEN_IMAGES, split=split)
     if not isinstance(images, ImageSet):
@@ -252,7 +254,8 @@ def view_of(
 ) -> dict: # for `load_images`
     "How a run sees images: of its size and channels, and cut as it was told."
     data = run.config.data if data is None else data
-    how = data_options(run.config) | dict(size=run.img_size, channels=min(run.info["model"]["img_channels"], 3))
+    grey_or_not = min(run.info["model"]["img_channels"], 3)
+    how = data_options(run.config) | dict(size=run.img_size, channels=grey_or_not)
     if "fingerprint" not in run.info["data"]: how["seed"] = None  # begun when a limit took the first images
     return {k: how[k] for k in ("size", "seed", *options_of(data)) if k in how}
 
@@ -272,12 +275,12 @@ def check_images_of(
         raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)}: "
                          "give the images it was trained on")
     if known and fingerprint(images.images) != known:
-        raise InputError(f"{run.path} was trained on other pictures than these {text(*now)}: one or more were "
-                         "changed, renamed or replaced; give them as they were, or begin a new run")
+        raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)} with other pixels: "
+                         "one or more were changed, renamed or replaced; give them as they were")
     if moved and not known:
-        warnings.warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for the same",
-                      stacklevel=3)
+        warnings.warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for "
+                      "the same", stacklevel=3)
     return images
 
 # %% ../nbs/37_settings.ipynb #9a4d8024
-guard(__name__, {"batch_size": "1..", "fingerprint.images": "N C H W uint8"})
+guard(__name__, {"batch_size": "1..", "fingerprint.images": "N C H W uint8", "as_image_set.images": "any"})

@@ -325,10 +325,11 @@ def toy_judge(
 def _check_floats(images):
     "An `InputError` for what cannot be meant as images in [-1,1]."
     if not images.is_floating_point():
-        raise InputError(f"the judges of toy birds were given {images.dtype}: uint8, or float in [-1,1], is wanted")
+        raise InputError(f"the judges of toy birds were given {images.dtype}: uint8 or float is wanted")
     low, high = (images.min().item(), images.max().item()) if images.numel() else (-1, 1)
     if not (-10 < low < 0 and high < 10):  # no toy bird is without a dark pixel
-        raise InputError(f"the judges of toy birds were given floats from {low:g} to {high:g}: [-1,1] is wanted")
+        raise InputError(f"the judges of toy birds were given floats from {low:g} to {high:g}: "
+                         "[-1,1] is wanted")
 
 # %% ../nbs/33_toybirds.ipynb #752b6cb8
 @torch.no_grad()
@@ -375,6 +376,7 @@ def obeys_rule(
 
 # %% ../nbs/33_toybirds.ipynb #9a4d6326
 guard(__name__, {
-    "n": "1..100_000", "toy_scene.n": "1..10_000", "train_judge.n": "400..100_000", "steps": "1..", "size": "8..256",
-    "obey": "0..1", "blur": "0..100", "u": "n H W float finite", "v": "n H W float finite", "part": "n 6 float",
-    "masks": "N H W bool empty", "degrade.x": "B 3 H W float finite", "break_up.x": "B 3 32 32 float"})
+    "n": "1..100_000", "toy_scene.n": "1..10_000", "train_judge.n": "400..100_000", "steps": "1..",
+    "size": "8..256", "obey": "0..1", "blur": "0..100", "u": "n H W float finite", "v": "n H W float finite",
+    "part": "n 6 float", "masks": "N H W bool empty", "degrade.x": "B 3 H W float finite",
+    "break_up.x": "B 3 32 32 float"})

@@ -49,7 +49,8 @@ from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
 from .locks import locked, take_folder
 from .runs import check_again, describe_run, lay_out, new_place, protocol_of
 from .session import undisturbed
-from .settings import as_image_set, check_config, check_data, check_images_of, data_options, settle, unlike
+from .settings import as_image_set, check_config, check_data, check_images_of
+from .settings import data_options, settle, unlike
 from .steps import epoch_batches, g_step, generate, real_batch
 
 # %% ../nbs/31_training.ipynb #5f40682c
@@ -361,7 +362,7 @@ def _close(events):
 def _load_data(config, images, test_images, progress, run=None):
     "The training images and the held-out ones (None where the data has none)."
     progress = progress and os.environ.get("RANK", "0") == "0"
-    how = dict(data_options(config), progress=progress)
+    how:dict[str, Any] = dict(data_options(config), progress=progress)
     def load(split, **more):
         if run is not None: return run.images(split, progress=progress)
         return load_images(config.data, split, **(how | more))

@@ -156,7 +156,8 @@ def test_moved_data_are_known_again_and_changed_ones_noticed(here, place, photos
 
 
 @pytest.mark.parametrize("options, match", [
-    (["--data", "toy-birds", "--fit", "pad"], "fit is 'pad'"), (["--data", "some photos/", "--crop", "whole"], "crop is 'whole'"),
+    (["--data", "toy-birds", "--fit", "pad"], "fit is 'pad'"),
+    (["--data", "some photos/", "--crop", "whole"], "crop is 'whole'"),
     (["--channels", 2], "channels has to be 1 or 3"), (["--fit", "cut"], "there is no fit 'cut'")])
 def test_settings_that_do_not_belong_to_the_data_are_said(here, place, photos, options, match):
     for more in ([], ["--fid-every", 1, "--extractor", "small"]):

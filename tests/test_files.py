@@ -344,7 +344,8 @@ def test_bars_are_quiet_where_nobody_looks(tmp_path, root, capfd, monkeypatch):
 def test_images_that_were_moved_are_known_by_what_they_hold(tmp_path, root):
     old = tmp_path/"old"
     for i, file in enumerate(sorted(pictures(old, 16).iterdir())): Image.new("RGB", (32, 32), (i, 0, 0)).save(file)
-    config = TrainConfig(data=str(old), size=32, base_channels=4, batch_size=8, samples=4, epochs=1, precision="float32")
+    config = TrainConfig(data=str(old), size=32, base_channels=4, batch_size=8, samples=4, epochs=1,
+                         precision="float32")
     run = train(config, tmp_path/"run", progress=False)
     new = old.rename(tmp_path/"new")
     handed = load(new)
@@ -352,9 +353,27 @@ def test_images_that_were_moved_are_known_by_what_they_hold(tmp_path, root):
     assert len(resume(run.path, 3, data=new, progress=False).history) == 3
     assert resume(run.path, 4, progress=False).config.data == str(new)
     handed.images[3] += 1
-    with pytest.raises(InputError, match="other pictures than"): resume(run.path, 5, images=handed, progress=False)
+    with pytest.raises(InputError, match="with other pixels"): resume(run.path, 5, images=handed, progress=False)
     (new/"015.png").rename(new/"000a.png")
-    with pytest.raises(InputError, match="other pictures than"): resume(run.path, 5, progress=False)
+    with pytest.raises(InputError, match="with other pixels"): resume(run.path, 5, progress=False)
     (new/"000a.png").unlink()
     with pytest.raises(InputError, match="15 images of new"): resume(run.path, 5, data=new, progress=False)
     assert len(open_run(run.path).history) == 4
+
+
+def test_a_run_sees_its_pictures_as_it_was_told(tmp_path, root):
+    for name in "ab": pictures(tmp_path/"wide"/name, 20, size=(48, 32))
+    for i, file in enumerate(sorted((tmp_path/"wide").rglob("*.png"))):
+        with Image.open(file) as image: image.paste((0, 0, 6 * i), (0, 0, 12, 32)), image.save(file)
+    config = TrainConfig(data=str(tmp_path/"wide"), size=32, fit="stretch", limit=16, seed=5, base_channels=4,
+                         batch_size=8, samples=4, epochs=1, precision="float32")
+    run = train(config, tmp_path/"run", progress=False)
+    seen = load(tmp_path/"wide", fit="stretch", limit=16, seed=5)
+    assert torch.equal(run.images(progress=False).images, seen.images) and seen.labels.tolist() == [0] * 8 + [1] * 8
+    assert {tuple(x.flatten().tolist()) for x in run.images(limit=4, progress=False).images} < {
+        tuple(x.flatten().tolist()) for x in seen.images}  # never others than it saw
+    info = json.loads((tmp_path/"run"/"config.json").read_text())
+    for part, name in (("train", "channels"), ("data", "fingerprint")): del info[part][name]
+    write_json(tmp_path/"run"/"config.json", info)  # as before limits were drawn: the first ones
+    first = load(tmp_path/"wide", fit="stretch", limit=16, seed=None)
+    assert torch.equal(open_run(tmp_path/"run").images(progress=False).images, first.images)

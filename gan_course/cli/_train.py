@@ -45,7 +45,7 @@ def train(args: list[str]) -> None:
         recipe: str | None = None
         """begin with the settings of a run that was done, such as cifar10-sagan; other options change them"""
         resume: Path | None = None
-        """go on with this run, measured as before; with it come --epochs, --fid-every, and --data if its images were moved"""
+        """go on with this run, measured as before; with --epochs, --fid-every, and --data if its images were moved"""
         fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
         n_fake: int = 10_000  # generated images of each measurement; against all training images
         extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
@@ -90,7 +90,7 @@ def begin(options, config: TrainConfig) -> Run:
     on_main_process(lambda: new_place(config, options.out))
 
     def real():
-        return load_images(config.data, "train", **data_options(config), progress=bars())
+        return load_images(config.data or "", "train", **data_options(config), progress=bars())
 
     return train(config, options.out, on_epoch_end=hooks_of(options, real), progress=bars())
 

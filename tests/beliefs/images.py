@@ -15,7 +15,7 @@ MUTANTS = [
     Mutant("imagefiles", "if others or not parts: return", "if not parts: return",
            "test_files.py::test_a_class_may_be_named_like_a_split",
            "A folder named train is the training split, whatever stands beside it."),
-    Mutant("storage", 'return [str(file), hashlib.file_digest(f, "sha256").hexdigest()[:24]]', "return [str(file)]",
+    Mutant("storage", "return [str(file), total.hexdigest()[:24]]", "return [str(file)]",
            "test_data.py::test_changed_file_invalidates",
            "A cache is right as long as the files have the same names."),
     Mutant("imagefiles", 'classes.index(files[i].split("/")[0]) for i in facts["kept"]',
