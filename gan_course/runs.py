@@ -30,8 +30,15 @@ from .guards import guard
 from .locks import unused
 from .networks import build_networks, check_fits, check_networks, copy_network, is_own, outline
 from .processes import world_size
-from .runfiles import as_folder, check_info, grid_size
-from .runfiles import read_config, read_latents, read_pixels, read_rows
+from gan_course.runfiles import (
+    as_folder,
+    check_info,
+    grid_size,
+    read_config,
+    read_latents,
+    read_pixels,
+    read_rows,
+)
 from .session import draw_latents, undisturbed
 from .settings import GIVEN_IMAGES, TrainConfig
 from .steps import evenly
