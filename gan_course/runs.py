@@ -31,7 +31,15 @@ from .imagefiles import drawn
 from .locks import unused
 from .networks import build_networks, check_fits, check_networks, copy_network, is_own, outline
 from .processes import world_size
-from .runfiles import as_folder, check_info, grid_size, read_config, read_latents, read_pixels, read_rows
+from gan_course.runfiles import (
+    as_folder,
+    check_info,
+    grid_size,
+    read_config,
+    read_latents,
+    read_pixels,
+    read_rows,
+)
 from .session import draw_latents, undisturbed
 from .settings import GIVEN_IMAGES, TrainConfig, check_images_of, fingerprint, view_of
 from .steps import evenly
@@ -106,7 +114,7 @@ class Run:
     def img_size(self) -> int: # height and width of its images
         return self.info["model"]["img_size"]
 
-    def images(self, split:str="train", limit:int|None=None, **how) -> ImageSet: # of its data; as `load_images`
+    def images(self, split:str="train", limit:int|None=None, **how) -> ImageSet: # as `load_images`
         return _read_images(self, split, limit, **how)
     def samples(self, epoch:int|None=None) -> Tensor: # (N,C,H,W) uint8 of the fixed latents; the last epoch
         return _read_samples(self, epoch)

@@ -28,7 +28,7 @@ def normalised(
 ) -> _Layer: # the same, its weight divided by its largest singular value from now on
     "A layer with Xavier weights under spectral normalisation (Miyato et al. 2018, algorithm 1)."
     if not isinstance(layer, nn.Conv2d|nn.ConvTranspose2d|nn.Linear):
-        raise InputError(f"spectral norm is for convolutions and linear layers, not for a {type(layer).__name__}")
+        raise InputError(f"spectral norm is for convolutions and linear layers, not {type(layer).__name__}")
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None: nn.init.zeros_(layer.bias)
     outputs_at = 1 if isinstance(layer, nn.ConvTranspose2d) else 0  # where the output channels stand

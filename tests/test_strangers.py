@@ -1,4 +1,4 @@
-"""Runs that a stranger spoilt end in a line or work, within seconds and 2 GB; bench/fuzz.py and strangers.py try more."""
+"""Runs that a stranger spoilt end in a line or work, soon and within 2 GB; `python tests/strangers.py` tries more."""
 import ast
 import json
 import os
@@ -94,7 +94,7 @@ def test_weights_without_numbers_are_refused(run):
 @pytest.mark.parametrize("kind", [torch.int64, torch.float64])
 def test_latents_are_floats(run, kind):
     save_file({"latents": torch.zeros(4, 8, dtype=kind)}, run / "latents.safetensors")
-    with pytest.raises(InputError, match="finite and float32"): runs.open_run(run).latents
+    with pytest.raises(InputError, match="finite and float32"): _ = runs.open_run(run).latents
 
 
 def test_an_epoch_is_a_number_of_nine_digits(run):
