@@ -242,5 +242,6 @@ def _generated(run, limit, why=""):
 
 
 guard(__name__, {
-    "n": "1..1e9", "limit": "1..1e9", "images": "B C H W", "images_to_explain.images": "any", "x": "B …", "at": "B …", "score": "B float", "near": "0..1",
+    "n": "1..1e9", "limit": "1..1e9", "images": "B C H W", "images_to_explain.images": "any",
+    "x": "B …", "at": "B …", "score": "B float", "near": "0..1",
 })
