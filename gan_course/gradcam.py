@@ -169,7 +169,7 @@ def weighted_sum(
 def _check_size(size):
     "An `InputError` unless height and width of an image are of a kind that fits into memory."
     if len(size) != 2 or not all(1 <= side <= 8192 for side in size):
-        raise InputError(f"size is {tuple(size)!s:.60}: give height and width of an image, each from 1 to 8192")
+        raise InputError(f"size is {tuple(size)!s:.60}: give height and width, each from 1 to 8192")
 
 # %% ../nbs/10_gradcam.ipynb #d9e63cee
 def to_heat(
