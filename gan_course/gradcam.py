@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import ImageSet, InputError, choose, new_figure, seeded
-from .data import has_split, load_images
 from .features import check_images
 from .guards import guard
 from gan_course.probing import (
@@ -31,6 +30,7 @@ from gan_course.probing import (
     gradient_of,
     grey_input,
     has_extent,
+    images_to_explain,
     is_saturated,
     note,
     one_logit,
@@ -168,13 +168,13 @@ def weighted_sum(
 # %% ../nbs/10_gradcam.ipynb #b3c1f0c1
 def _check_size(size):
     "An `InputError` unless height and width of an image are of a kind that fits into memory."
-    if not all(1 <= side <= 8192 for side in size):
-        raise InputError(f"an image of {size[0]}×{size[1]} pixels was asked for: give sides from 1 to 8192")
+    if len(size) != 2 or not all(1 <= side <= 8192 for side in size):
+        raise InputError(f"size is {tuple(size)!s:.60}: give height and width, each from 1 to 8192")
 
 # %% ../nbs/10_gradcam.ipynb #d9e63cee
 def to_heat(
     maps:Tensor, # (B,h,w), with their sign
-    size:tuple[int, int], # height and width of the image
+    size:Sequence[int], # height and width of the image
 ) -> Tensor: # (B,H,W) in [0,1]: each map reaches from 0 to 1, or is 0 everywhere
     "ReLU, bilinear enlargement, and each map stretched from 0 to 1; constant maps become 0."
     _check_size(size)
@@ -317,7 +317,7 @@ def plot_cam_table(
 # %% ../nbs/10_gradcam.ipynb #69a5a94a
 def box_masks(
     boxes:Tensor, # (N,4): x, y, width, height in pixels
-    size:tuple[int, int], # height and width of the image
+    size:Sequence[int], # height and width of the image
 ) -> Tensor: # (N,H,W) float32 in [0,1]: share of each pixel that lies inside
     "Boxes as masks; what reaches beyond the image is cut off."
     _check_size(size)
@@ -463,44 +463,16 @@ def explain(
     "Where a discriminator looks: heat by layer and method, and its share inside masks or boxes, if known."
     if not callable(target): choose(target, ("fake", "real"), "target")
     if not isinstance(run, nn.Module): run = open_run(run)
-    data = _images_to_explain(run, images, limit)
+    data = images_to_explain(run, images, limit)
     model = run.discriminator(weights) if isinstance(run, Run) else run
     places = cam_layers(model, data.images)
     if not places:
         raise InputError(f"this {type(model).__name__} has no layer with spatial extent: nothing to draw")
-    if not layers: layers = {shape[1:]: name for name, shape in places.items()}.values()
-    heat = {name: cams(model, data.images, name, target, batch_size=batch_size) for name in layers}
+    names = layers or {shape[1:]: name for name, shape in places.items()}.values()
+    heat = {name: cams(model, data.images, name, target, batch_size=batch_size) for name in names}
     def shape_of(name): return layer_gradients(model, data.images[:1], name, target)[0].shape[1:]
     sizes = {name: places[name] if name in places else shape_of(name) for name in heat}
     return Explanation(data, target, sizes, heat)
-
-# %% ../nbs/10_gradcam.ipynb #23ef3c04
-def _images_to_explain(run, images, limit):
-    "An `ImageSet` from what was given."
-    if isinstance(images, np.ndarray): images = ImageSet.of(images).images
-    if isinstance(images, ImageSet): return images.subset(slice(0, limit))
-    if isinstance(images, Tensor): return ImageSet(images[:limit], name="given", split="")
-    if isinstance(run, Run) and images is None: return _held_out(run, limit)
-    if isinstance(run, Run) and images == "samples": return _generated(run, limit)
-    if images is None: raise InputError("a network alone has no images: give images, an ImageSet or a tensor")
-    split = "test" if has_split(images, "test") else "train"
-    size, channels = getattr(run, "img_size", None), getattr(run, "img_channels", None)
-    if isinstance(run, Run): channels = run.info["model"]["img_channels"]
-    known = channels if channels in (1, 3) else None
-    return load_images(images, split, size=size, channels=known, progress=False).sample(limit)
-
-def _held_out(run, limit):
-    "Held-out images of the run's data, training images if none are held out, samples if all are gone."
-    data = run.config.data
-    try:
-        split = "test" if data is not None and has_split(data, "test") else "train"
-        return run.images(split, download=False, progress=False).sample(limit)
-    except InputError:
-        return _generated(run, limit, f" ({run.info['data']['name']} is not at hand)")
-
-def _generated(run, limit, why=""):
-    "The samples of a run as an `ImageSet`."
-    return ImageSet(run.samples()[:limit], name=f"generated images of {run.path.name}{why}", split="")
 
 # %% ../nbs/10_gradcam.ipynb #9a4d9904
 guard(__name__, {

@@ -4,19 +4,23 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .core import InputError, to_float
+from .core import ImageSet, InputError, to_float
+from .data import has_split, load_images
 from .features import to_channels
 from .guards import guard
+from .runs import Run
 from .session import undisturbed
 
 __all__ = ["grey_input", "has_extent", "as_input", "output_of", "one_logit", "own_score", "gradient_of", "is_saturated",
-           "note", "explaining"]
+           "note", "explaining", "images_to_explain"]
 
 
 def grey_input(
@@ -203,4 +207,41 @@ def explaining() -> Iterator[None]:
                       stacklevel=5)
 
 
-guard(__name__, {"n": "1..1e9", "images": "B C H W", "x": "B …", "at": "B …", "score": "B float", "near": "0..1"})
+def images_to_explain(
+    run: Run | nn.Module,
+    images: ImageSet | Tensor | np.ndarray | str | Path | None,  # as for `explain`
+    limit: int,  # at most so many
+) -> ImageSet:
+    "Images of what was given, in the channels that the network takes; by default held-out ones of the run."
+    if isinstance(images, np.ndarray): images = ImageSet.of(images).images
+    if isinstance(images, ImageSet): return images.subset(slice(0, limit))
+    if isinstance(images, Tensor): return ImageSet(images[:limit], name="given", split="")
+    if isinstance(run, Run) and images is None: return _held_out(run, limit)
+    if isinstance(run, Run) and images == "samples": return _generated(run, limit)
+    if images is None: raise InputError("a network alone has no images: give images, an ImageSet or a tensor")
+    split = "test" if has_split(images, "test") else "train"
+    size, channels = getattr(run, "img_size", None), getattr(run, "img_channels", None)
+    if isinstance(run, Run): channels = run.info["model"]["img_channels"]
+    known = channels if channels in (1, 3) else None
+    return load_images(images, split, size=size, channels=known, progress=False).sample(limit)
+
+
+def _held_out(run, limit):
+    "Held-out images of the run's data, training images if none are held out, samples if all are gone."
+    data = run.config.data
+    try:
+        split = "test" if data is not None and has_split(data, "test") else "train"
+        return run.images(split, download=False, progress=False).sample(limit)
+    except InputError:
+        return _generated(run, limit, f" ({run.info['data']['name']} is not at hand)")
+
+
+def _generated(run, limit, why=""):
+    "The samples of a run as an `ImageSet`."
+    return ImageSet(run.samples()[:limit], name=f"generated images of {run.path.name}{why}", split="")
+
+
+guard(__name__, {
+    "n": "1..1e9", "limit": "1..1e9", "images": "B C H W", "images_to_explain.images": "any",
+    "x": "B …", "at": "B …", "score": "B float", "near": "0..1",
+})

@@ -98,9 +98,7 @@ class LatentScene:
         self.G, self.shape, self.run = _generator_of(what)
         self.n, self.latent_dim = n, math.prod(self.shape)
 
-    def images(self,
-        z:Tensor, # (N,latent_dim)
-    ) -> Tensor: # (N,C,H,W) uint8
+    def images(self, z:Tensor) -> Tensor: # (N,latent_dim) → (N,C,H,W) uint8
         "What the generator makes of latents."
         return generate(self.G, z.reshape(len(z), *self.shape))
 
@@ -152,7 +150,7 @@ def free_name(
 ) -> Path:
     "The first numbered name that is not taken."
     if {"/", "\0"} & {*stem, *suffix}: raise InputError(f"{stem + suffix!a} is no name of a file")
-    number, folder = 1, Path(folder).expanduser()
+    number, folder = 1, Path(os.path.expanduser(folder))
     while os.path.lexists(path := folder/f"{stem}-{number}{suffix}"): number += 1
     return path
 
@@ -166,7 +164,7 @@ def save_gif(
     "A film that goes there and back, for ever."
     images = torch.cat([images, images[1:-1].flip(0)])
     frames = [to_pil(image).convert("RGB").quantize(255) for image in _enlarged(images, scale)]
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     with writing(path), atomic_write(path) as part:
         frames[0].save(part, "GIF", save_all=True, append_images=frames[1:], duration=ms, loop=0)
 
@@ -247,9 +245,7 @@ class EpochScene:
         self.runs = [open_run(r) for r in (run, other_run) if r is not None]
         self.recordings = [Recording(r) for r in self.runs]
 
-    def recording(self,
-        i:int, # 0, or 1 for the second run
-    ) -> Recording:
+    def recording(self, i:int) -> Recording: # i is 0, or 1 for the second run
         "What a run recorded."
         if i < len(self.runs): return self.recordings[i]
         raise InputError(f"there is no run {i} here: there are {len(self.runs)}, from 0 on")
@@ -279,8 +275,7 @@ class EpochScene:
 
     def strip(self, i:int, latent:int) -> bytes:
         "PNG: one latent through the epochs."
-        frames = [self.recording(i).images(epoch) for epoch in self.strip_epochs]
-        images = torch.stack(frames, 1)  # (N,epochs,C,H,W)
+        images = torch.stack([self.recording(i).images(e) for e in self.strip_epochs], 1)  # (N,epochs,C,H,W)
         if latent >= len(images): raise InputError(f"there is no latent {latent}: there are {len(images)}")
         return sheet(images[latent], images.shape[1])
 
@@ -297,7 +292,8 @@ class EpochScene:
 
 # %% ../nbs/12_widgets.ipynb #9a4d8397
 guard(__name__, {
-    "image": "C H W uint8", "images": "N C H W uint8", "cols": "1..1e4", "padding": "0..100", "scale": "1..1e4", "ms": "10..600000",
+    "image": "C H W uint8", "images": "N C H W uint8", "cols": "1..1e4", "padding": "0..100",
+    "scale": "1..1e4", "ms": "10..600000",
     "start": "0..1e9", "end": "0..1e9", "t": "0..1", "limit": "any", "n": "1..64",
     "side": "1..64", "which": "0..1", "steps": "1..1000", "z": "N d float finite",
     "epoch": "-1e9..1e9", "i": "0..1e9", "latent": "0..1e9", "x": "0..1",

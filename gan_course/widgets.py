@@ -6,6 +6,7 @@ They need the extra [lab] (ipywidgets and anywidget). What the browser does stan
 import asyncio
 import html
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ class LatentExplorer(_View):
         folder: str | Path = ".",  # where PNG and GIF are saved
     ):
         super().__init__()
-        self.real, self.folder = real, Path(folder).expanduser()
+        self.real, self.folder = real, Path(os.path.expanduser(folder))
         self._index: RealIndex|None = None  # of the real images, once they were asked for
         try:
             self.scene = LatentScene(run_or_generator)
@@ -193,7 +194,7 @@ class LatentExplorer(_View):
                  f"distance {found.distance[0, 0]:.2f} (a copy has 0)")
 
     def _real_images(self):
-        if self.real is not None: return getattr(self.real, "images", self.real)
+        if self.real is not None: return self.real.images if isinstance(self.real, ImageSet) else self.real
         if self.scene.run is None:
             raise InputError("a bare generator does not say what it was trained on: "
                              "LatentExplorer(G, real=images) takes the real images")

@@ -42,7 +42,7 @@ MUTANTS = [
     Mutant("probing", 'if "torch._dynamo" in sys.modules:', "if False:",
            "test_gradcam.py::test_a_compiled_network_is_explained_as_it_is_written",
            "To be explained costs a compiled network nothing."),
-    Mutant("gradcam", "size=size, channels=known, progress=False", "size=size, progress=False",
+    Mutant("probing", "size=size, channels=known, progress=False", "size=size, progress=False",
            "test_gradcam.py::test_folders_are_opened_as_the_network_takes_them",
            "Pictures are shown to a network as they lie in the folder."),
     # where the heat lies
@@ -58,7 +58,7 @@ MUTANTS = [
     Mutant("gradcam", "values = values[~values.isnan()].double()", "values = values.nan_to_num().double()",
            "test_gradcam.py::test_the_interval_covers_as_often_as_it_says",
            "What is not known counts as 0."),
-    Mutant("gradcam", '"test" if data is not None and has_split(data, "test") else "train"', '"train"',
+    Mutant("probing", '"test" if data is not None and has_split(data, "test") else "train"', '"train"',
            "test_gradcam.py::test_explain_takes_held_out_images_and_samples_where_they_are_gone",
            "Where D looks can be asked on the images that it was trained on."),
 ]
