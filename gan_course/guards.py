@@ -1,5 +1,6 @@
 """What public functions take: kinds by their annotations, shapes and ranges said once a module, refused in one line."""
 import collections.abc
+import contextlib
 import functools
 import inspect
 import math
@@ -9,6 +10,7 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ class InputError(ValueError):
 def guard(
     module: str,  # `__name__`, in the last line of a module
     known: dict[str, str] | None = None,  # parameter, or "function.parameter" → what it may be, as described below
+    within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,  # which each call is made in
 ) -> None:
     """Check what is given to the public functions, classes and methods of a module; wrong input is an `InputError`.
 
@@ -46,24 +49,24 @@ def guard(
     for name in names:
         thing = home[name]
         if getattr(thing, "__module__", None) != module or hasattr(thing, MARK): continue
-        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used)
-        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used)
+        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used, within)
+        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used, within)
     unknown = set(known) - used
     if names and unknown: raise TypeError(f"guard of {module}: no function has {sorted(unknown)}")
 
 
-def _guard_class(cls: type, known: dict, used: set) -> None:
+def _guard_class(cls: type, known: dict, used: set, within: Callable) -> None:
     for name, thing in list(vars(cls).items()):
         if (name.startswith("_") and name != "__init__") or name == "forward": continue
         kind = type(thing) if isinstance(thing, classmethod | staticmethod) else None
         function = thing.__func__ if kind else thing
         if not inspect.isfunction(function) or hasattr(function, MARK): continue
         label = cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"
-        checked = _guarded(function, label, known, used)
+        checked = _guarded(function, label, known, used, within)
         setattr(cls, name, kind(checked) if kind else checked)
 
 
-def _guarded(function, label: str, known: dict, used: set):
+def _guarded(function, label: str, known: dict, used: set, within: Callable):
     signature = inspect.signature(function)
     rules = {}
     for name in signature.parameters:
@@ -75,8 +78,9 @@ def _guarded(function, label: str, known: dict, used: set):
     @functools.wraps(function)
     def checked(*args, **kwargs):
         given = signature.bind(*args, **kwargs).arguments  # a TypeError in Python's own words, if they do not fit
-        _check(label, function, signature, given, rules)
-        return function(*args, **kwargs)
+        with within():
+            _check(label, function, signature, given, rules)
+            return function(*args, **kwargs)
     setattr(checked, MARK, True)
     return checked
 
