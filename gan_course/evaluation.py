@@ -28,13 +28,13 @@ from .guards import guard
 from .runs import Run
 from .session import undisturbed
 from .sources import GivenMoments, Source, from_generator, from_images, opened, source_of
-from .storage import atomic_write, cache_key, data_root
+from .storage import atomic_write, cache_key, cached_file
 
 # %% ../nbs/35_evaluation.ipynb #34aa3d65
 @undisturbed()
 def gather(
     source:Source,
-    extractor="inception",
+    extractor:Any="inception",
     keep:int=10_000, # features to hold on to
     batch_size:int=32,
     progress:bool=True, # show a bar
@@ -53,37 +53,29 @@ def gather(
 @undisturbed()
 def real_stats(
     images, # Source, or anything of which `source_of` makes one
-    extractor="inception", # or "small"
+    extractor:Any="inception", # or "small"
     n:int|None=None, # images taken; None: all
     keep:int=10_000, # features to hold on to, for KID and precision
     batch_size:int=32,
-    root=None, # data root, for the cache
+    root:str|Path|None=None, # data root, for the cache
     progress:bool=True, # show a bar
 ) -> FeatureStats|GivenMoments: # the latter of a file of pytorch-fid only
     "Statistics of real images: computed once, then read from the cache."
     source, extractor = source_of(images, n), get_extractor(extractor)
     if source.stats is not None: return _of_extractor(source.stats, extractor)
-    if source.key is None: return gather(source, extractor, keep, batch_size, progress)
-    file = _cached_stats(source, extractor, keep, root)
-    if file.is_file():
-        try: return FeatureStats.load(file)
-        except InputError: pass  # cut off or of another kind: made anew
-    stats = gather(source, extractor, keep, batch_size, progress)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        stats.save(file)
-    except OSError as e:
-        warnings.warn(f"the statistics are not kept: {file} cannot be written ({e.strerror}); "
-                      "set GAN_COURSE_DATA to a folder that can", stacklevel=3)
-    return stats
+    def produce(): return gather(source, extractor, keep, batch_size, progress)
+    return produce() if source.key is None else _cached_stats(source, extractor, keep, root, produce)
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c32
-def _cached_stats(source, extractor, keep, root):
-    "The file of these statistics: its name holds a key of all that they depend on."
-    network = [extractor.name, extractor.version]
-    key = cache_key(format=1, source=source.key, n=source.n, size=source.size, extractor=network, keep=keep)
-    name = f"stats-{source.name}-{source.split or 'folder'}-{source.n}-{extractor.name}-{key}.safetensors"
-    return data_root(root)/"cache"/name
+def _cached_stats(source, extractor, keep, root, produce):
+    "These statistics, out of the cache if they are there; those of a folder in an earlier state are removed."
+    same = dict(format=2, n=source.n, extractor=[extractor.name, extractor.version], keep=keep)
+    key = cache_key(source=source.key, size=source.size, **same)
+    of = cache_key(place=source.key[1], more=source.key[3:], **same) if source.kind == "folder" else ""
+    def load(file): return FeatureStats.load(file, key=key, of=of)
+    def save(stats, file): stats.save(file, key=key, of=of)
+    name = f"stats-{source.name}-{source.split or 'folder'}-{source.n}-{extractor.name}"
+    return cached_file(name, key, load, produce, save, root, of)
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c33
 def _of_extractor(stats, extractor):
@@ -103,7 +95,7 @@ class Evaluation:
         "What stands in the JSON file."
         return asdict(self)
 
-    def to_json(self, path): # of the file to write
+    def to_json(self, path:str|Path): # of the file to write
         "Write the numbers and their protocol."
         text = json.dumps(self.asdict(), indent=2, ensure_ascii=False) + "\n"
         with atomic_write(path) as part: part.write_text(text, encoding="utf-8")
