@@ -157,6 +157,7 @@ class SmallNet(nn.Module):
         return self.head(self.layers(x).flatten(1)).split(self.answers, 1)
 
 # %% ../nbs/34_features.ipynb #0e5d1ed7
+@torch.enable_grad()
 def train_small(
     steps:int=400, # of 128 images
     n:int=4000, # birds to learn from
@@ -205,7 +206,6 @@ EXTRACTORS = {"inception": Inception, "small": Small}
 
 # %% ../nbs/34_features.ipynb #74342dfc
 @functools.lru_cache
-@undisturbed()
 def _extractor(name, device): return EXTRACTORS[name](device)
 
 # %% ../nbs/34_features.ipynb #14eea24e
@@ -222,7 +222,6 @@ def get_extractor(
     return _extractor(choose(name, EXTRACTORS, "extractor"), str(device or default))
 
 # %% ../nbs/34_features.ipynb #678a9aaf
-@undisturbed()
 def extract_features(
     images:Tensor|np.ndarray, # (N,C,H,W) uint8, or float in [-1,1]; C is 3, or 1 for grey
     extractor:Any="inception", # or "small"
@@ -239,4 +238,4 @@ guard(__name__, {
     "resize_like_tensorflow.x": "B C H W float", "size": "1..4096", "to_channels.images": "N C H W",
     "SmallNet.features.x": "B 3 32 32 float", "steps": "2..1e5", "n": "1..1e5", "seed": "0..4e18",
     "batch_size": "1..4096",
-})
+}, undisturbed)

@@ -1,6 +1,7 @@
 """Networks for training: by name or of one's own; counted before they fill the memory, checked before training."""
 import copy
 import importlib
+import inspect
 import math
 import os
 import sys
@@ -131,7 +132,7 @@ def is_own(
 def _count(model: str, shape: dict) -> float:
     "Numbers in both networks, which are built without memory; 0 if that cannot be told, infinite if it overflows."
     try:
-        with torch.device("meta"): pair = build_model(model, **shape)
+        with torch.device("meta"): pair = inspect.unwrap(build_model)(model, **shape)  # as it is, on this device
         return sum(p.numel() for net in pair for p in net.parameters())
     except Exception as e:  # what is wrong is met again, and said, where they are built for real
         return math.inf if "overflow" in str(e).lower() else 0

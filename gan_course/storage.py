@@ -25,7 +25,8 @@ from .core import InputError
 from .guards import guard
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
-           "cache_key", "write_rows", "open_rows", "cached", "cached_file", "open_regular", "stamps", "half_weights", "float_weights"]
+           "cache_key", "write_rows", "open_rows", "cached", "cached_file", "open_regular", "stamps", "half_weights",
+           "float_weights"]
 
 
 @contextlib.contextmanager
@@ -290,7 +291,7 @@ def cached_file(
     root: str | Path | None = None,  # data root
     of: str = "",  # as for `cached`; earlier states have it among the notes of their files
 ) -> Any:
-    "What a file of the cache holds, or what is produced now and kept there; an entry that cannot be right is made anew."
+    "What a file of the cache holds, or what is produced now and kept there; what cannot be right is made anew."
     place = data_root(root) / "cache"
     file = place / f"{_word(name)}-{key}.safetensors"
     try:
