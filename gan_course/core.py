@@ -246,5 +246,5 @@ guard(__name__, {
     "ImageSet.boxes": "N 4", "ImageSet.sample.n": "1..",
     "image_grid.images": "N C H W uint8", "cut_grid.grid": "C H W uint8", "cut_grid.n": "1..", "size": "1..",
     "cols": "1..", "padding": "0..", "fill": "0..255", "scale": ".01..",
-    "width": ".1..600", "height": ".1..600", "rows": "1..30", "new_figure.cols": "1..30",
+    "width": ".01..600", "height": ".01..600", "rows": "1..30", "new_figure.cols": "1..30",
 })
