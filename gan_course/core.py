@@ -234,7 +234,7 @@ def show_images(
         raise InputError(f"a figure of {height:,}×{width:,} pixels times {scale:g} is too large: choose a smaller one")
     fig, ax = new_figure(width * scale / 100, height * scale / 100)
     ax.set_position([0, 0, 1, 1])
-    ax.imshow(grid.squeeze(-1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.imshow(grid.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.axis("off")
     if title: ax.set_title(title, fontsize=10)
     return fig

@@ -113,7 +113,7 @@ def test_wrong_images_give_no_number(images, message, stub):
 def test_one_nan_among_many_pixels_is_found():
     x = torch.rand(4, 3, 8, 8) * 2 - 1
     x[2, 1, 3, 3] = float("nan")
-    with pytest.raises(InputError): X.check_images(x)
+    with pytest.raises(InputError, match="look for NaN"): X.check_images(x)
 
 
 def test_wrong_sources_give_no_number(tmp_path, stub, root):
