@@ -308,4 +308,4 @@ def history_table(
 guard(__name__, {
     "evaluate.keep": "2..", "keep": "0..", "batch_size": "1..4096", "k": "1..", "every": "1..",
     "fid_hook.n_fake": "2..",
-}, undisturbed)
+}, undisturbed())

@@ -238,4 +238,4 @@ guard(__name__, {
     "resize_like_tensorflow.x": "B C H W float", "size": "1..4096", "to_channels.images": "N C H W",
     "SmallNet.features.x": "B 3 32 32 float", "steps": "2..1e5", "n": "1..1e5", "seed": "0..4e18",
     "batch_size": "1..4096",
-}, undisturbed)
+}, undisturbed())

@@ -420,4 +420,4 @@ guard(__name__, {
     "warn_of_few.n": "0..", "warn_of_few.d": "0..", "stacklevel": "1..1000", "points": "2..1000", "chunk": "1..10000",
     "subsets": "1..10000", "subset_size": "2..", "blocks": "2..100", "k": "1..",
     "distances.a": "n d float finite", "distances.b": "m d float finite", "radii.x": "n d float finite",
-}, undisturbed)  # whatever earlier cells have left behind
+}, undisturbed())  # whatever earlier cells have left behind

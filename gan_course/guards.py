@@ -1,6 +1,5 @@
 """What public functions take: kinds by their annotations, shapes and ranges said once a module, refused in one line."""
 import collections.abc
-import contextlib
 import functools
 import inspect
 import math
@@ -10,7 +9,6 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,7 @@ class InputError(ValueError):
 def guard(
     module: str,  # `__name__`, in the last line of a module
     known: dict[str, str] | None = None,  # parameter, or "function.parameter" → what it may be, as described below
-    within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,  # which each call is made in
+    around: collections.abc.Callable | None = None,  # a decorator of all of them, such as `undisturbed()`
 ) -> None:
     """Check what is given to the public functions, classes and methods of a module; wrong input is an `InputError`.
 
@@ -49,24 +47,25 @@ def guard(
     for name in names:
         thing = home[name]
         if getattr(thing, "__module__", None) != module or hasattr(thing, MARK): continue
-        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used, within)
-        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used, within)
+        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used, around)
+        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used, around)
     unknown = set(known) - used
     if names and unknown: raise TypeError(f"guard of {module}: no function has {sorted(unknown)}")
 
 
-def _guard_class(cls: type, known: dict, used: set, within: Callable) -> None:
+def _guard_class(cls: type, known: dict, used: set, around) -> None:
     for name, thing in list(vars(cls).items()):
         if (name.startswith("_") and name != "__init__") or name == "forward": continue
         kind = type(thing) if isinstance(thing, classmethod | staticmethod) else None
         function = thing.__func__ if kind else thing
         if not inspect.isfunction(function) or hasattr(function, MARK): continue
         label = cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"
-        checked = _guarded(function, label, known, used, within)
+        checked = _guarded(function, label, known, used, around)
         setattr(cls, name, kind(checked) if kind else checked)
 
 
-def _guarded(function, label: str, known: dict, used: set, within: Callable):
+def _guarded(function, label: str, known: dict, used: set, around):
+    if around: function = around(function)
     signature = inspect.signature(function)
     rules = {}
     for name in signature.parameters:
@@ -78,9 +77,8 @@ def _guarded(function, label: str, known: dict, used: set, within: Callable):
     @functools.wraps(function)
     def checked(*args, **kwargs):
         given = signature.bind(*args, **kwargs).arguments  # a TypeError in Python's own words, if they do not fit
-        with within():
-            _check(label, function, signature, given, rules)
-            return function(*args, **kwargs)
+        _check(label, function, signature, given, rules)
+        return function(*args, **kwargs)
     setattr(checked, MARK, True)
     return checked
 
@@ -88,7 +86,7 @@ def _guarded(function, label: str, known: dict, used: set, within: Callable):
 @functools.cache
 def _hints(function) -> dict:
     "The annotations of a function; those that cannot be resolved are not checked."
-    home = function.__globals__
+    home = inspect.unwrap(function).__globals__
     hints = {}
     for name, hint in function.__annotations__.items():
         try: hints[name] = eval(hint, home) if isinstance(hint, str) else hint  # noqa: S307  our own source

@@ -468,4 +468,4 @@ guard(__name__, {
     "Source.n": "0..", "Source.batches": "any", "images_in.given": "any", "total": "1..1e8", "digest.images": "…",
     "batch_size": "1..1e9", "in_stacks.most": "1..1e9", "z": "N …", "read_moments.most": "1..16384",
     "GivenMoments.mean": "d", "GivenMoments.cov": "d d",
-}, undisturbed)
+}, undisturbed())
