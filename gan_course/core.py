@@ -145,7 +145,7 @@ class ImageSet:
         "The images at `index`, with all that is known about them."
         known = {k: getattr(self, k) for k in ("images", "labels", "masks", "boxes")}
         try: found = {k: rows[index] for k, rows in known.items() if rows is not None}
-        except (IndexError, RuntimeError) as e:
+        except (IndexError, RuntimeError, ValueError) as e:
             raise InputError(f"{shown(index)} tells no images of {len(self):,} ({e})") from None
         return replace(self, **found)
 
@@ -214,7 +214,8 @@ def new_figure(
     "A figure that is returned and shown by the notebook once, and that pyplot does not keep in its list."
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(rows, cols, figsize=(width, height), dpi=100, **options)
+    try: fig, axes = plt.subplots(rows, cols, figsize=(width, height), dpi=100, **options)
+    except (AttributeError, ValueError) as e: raise InputError(f"no figure can be made so: {e}") from None
     plt.close(fig)
     return fig, axes
 

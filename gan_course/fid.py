@@ -163,7 +163,9 @@ class FeatureStats(Moments):
         if self._held: tensors["features"] = torch.cat(self._held)
         about = _KIND | dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor) | notes
         about["checksum"] = _checksum(about, tensors)
-        with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
+        try:
+            with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
+        except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
 
     @classmethod
     def load(cls,
