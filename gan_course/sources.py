@@ -12,6 +12,7 @@ __all__ = ['Source', 'images_in', 'one_line', 'checked', 'some_of', 'check_count
 import hashlib
 import itertools
 import math
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -147,7 +148,7 @@ def from_folder(
     n:int|None=None, # images taken; None: all
 ) -> Source:
     "A source of image files at their own size: nothing is scaled or cut."
-    folder = Path(folder).expanduser().resolve()
+    folder = Path(os.path.realpath(os.path.expanduser(folder)))
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: give the path of a folder that holds images")
     files = list_images(folder)
@@ -376,7 +377,7 @@ def read_moments(
     most:int=4096, # dimensions that are believed
 ) -> GivenMoments:
     "Statistics as `python -m pytorch_fid --save-stats` writes them; nothing in the file is executed."
-    path, keys = Path(path).expanduser(), ("mu", "sigma")
+    path, keys = Path(os.path.expanduser(path)), ("mu", "sigma")
     try:
         with open_regular(path) as f:
             with zipfile.ZipFile(f) as file: size = sum(file.getinfo(f"{k}.npy").file_size for k in keys)
@@ -443,8 +444,9 @@ def opened(
     **how, # for `load_images`
 ) -> Any: # Run, ImageSet, GivenMoments, path of a folder; or `what`
     "What a path or a name stands for; anything else as it is."
+    choose(split, ["train", "test"], "split")
     if not isinstance(what, str|Path): return what
-    path, ready = Path(what).expanduser(), [p.name for p in ready_folder().iterdir()]
+    path, ready = Path(os.path.expanduser(what)), [p.name for p in ready_folder().iterdir()]
     if (path/"config.json").is_file() or (str(what) in ready and not path.exists()): return open_run(what)
     if path.suffix == ".npz" and not path.is_dir(): return read_moments(path)
     if is_folder(what): return path
