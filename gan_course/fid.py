@@ -30,9 +30,16 @@ def root_trace(
     cov2:Tensor, # (d,d) float64, likewise
 ) -> float:
     "tr((Σ₁Σ₂)^½), through the symmetric Σ₁^½ Σ₂ Σ₁^½, which has the same eigenvalues."
+    cov1, cov2 = _alike(cov1, cov2)
     values, vectors = torch.linalg.eigh(cov1)
     half = vectors * values.clamp_min(0).sqrt()  # half·halfᵀ = Σ₁
     return torch.linalg.eigvalsh(half.T @ cov2 @ half).clamp_min(0).sqrt().sum().item()
+
+# %% ../nbs/07_fid.ipynb #c44d9afd
+def _alike(a, b):
+    "Both in the more precise of their dtypes; what is below float32 has no eigenvalues."
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
 
 # %% ../nbs/07_fid.ipynb #c44d9afc
 def _check_covariance(name, x):
@@ -73,8 +80,10 @@ def check_features(
     if features.ndim != 2 or not features.is_floating_point():
         raise InputError(f"features of shape {tuple(features.shape)} and {features.dtype} were given: "
                          "(images, dimensions) of floats is expected")
-    if not (features.abs() < 1e15).all():  # the squares of larger ones overflow
-        raise InputError("features hold NaN, infinite or huge numbers: look at the images they come from")
+    if not features.isfinite().all():
+        raise InputError("features hold NaN or infinite numbers: look at the images they come from")
+    if (features.abs() > 1e15).any():  # their squares would overflow
+        raise InputError("features hold huge numbers: look at the images they come from")
     if len(features) < least:
         raise InputError(f"{len(features)} images were given: at least {least} are needed")
     return features
@@ -161,7 +170,7 @@ class FeatureStats(Moments):
             raise InputError("there is nothing to save yet: update the statistics with features first")
         tensors = {"mean": self._mean, "scatter": self._scatter}
         if self._held: tensors["features"] = torch.cat(self._held)
-        about = _KIND | dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor) | notes
+        about = notes | _KIND | dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor)
         about["checksum"] = _checksum(about, tensors)
         try:
             with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
