@@ -10,7 +10,7 @@ __all__ = ['INCEPTION_URL', 'EXTRACTORS', 'resize_like_tensorflow', 'check_image
 import functools
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,9 +51,10 @@ def check_images(
 # %% ../nbs/34_features.ipynb #7b3f0d01
 def to_channels(
     images:Tensor, # (N,C,H,W) uint8 or float
-    channels:Literal[1, 3], # that are wanted
+    channels:int, # that are wanted: 1 or 3
 ) -> Tensor: # (N,channels,H,W), or `images` where there is nothing to convert
     "Colour to grey as Pillow does it (ITU-R 601), grey to colour by repetition."
+    if channels not in (1, 3): raise InputError(f"there are images of 1 or 3 channels, not of {channels}")
     if images.shape[1] == 1 and channels == 3: return images.expand(-1, 3, -1, -1)
     if images.shape[1] != 3 or channels != 1: return images
     weights = torch.tensor([19595, 38470, 7471], device=images.device)[:, None, None]  # of 2¹⁶
@@ -109,7 +110,7 @@ def _moved(net, device):
         if place.type != "meta": return net.to(place)
         reason = "it holds no numbers"
     except (RuntimeError, AssertionError) as e: reason = str(e).splitlines()[0][:200]
-    raise InputError(f"the extractor cannot run on device {str(device)!r} ({reason}): give \"cpu\" or \"cuda\"")
+    raise InputError(f"the extractor cannot run on device {str(device)!r} ({reason}): give 'cpu' or 'cuda'")
 
 # %% ../nbs/34_features.ipynb #e21c3059
 class Inception:

@@ -12,6 +12,7 @@ import math
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -154,33 +155,23 @@ class FeatureStats(Moments):
         return self
 
     @property
-    def features(self) -> Tensor|None: # (m,d): all while n ≤ d, then the first `keep`; None if none are held
+    def features(self) -> Any: # (m,d) Tensor: all while n ≤ d, then the first `keep`; None if none are held
         return torch.cat(self._held) if self._held else None
 
     @property
     def holds_all(self) -> bool: # whether `features` are those of all images
         return sum(map(len, self._held)) == self.n
 
-    def save(self,
-        path:str|Path, # of the file to write
-        **notes:str, # that `load` has to find again
-    ):
+    def save(self, path:str|Path, **notes:str): # of the file to write; notes that `load` has to find again
         "One safetensors file; nothing in it can be executed."
         if not self.n:
             raise InputError("there is nothing to save yet: update the statistics with features first")
         tensors = {"mean": self._mean, "scatter": self._scatter}
         if self._held: tensors["features"] = torch.cat(self._held)
-        about = notes | _KIND | dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor)
-        about["checksum"] = _checksum(about, tensors)
-        try:
-            with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
-        except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
+        _write_stats(path, tensors, dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor), notes)
 
     @classmethod
-    def load(cls,
-        path:str|Path, # of a file
-        **notes:str, # that were given to `save`
-    ) -> "FeatureStats":
+    def load(cls, path:str|Path, **notes:str) -> "FeatureStats": # notes that were given to `save`
         "What `save` wrote, if the file is whole and has these notes."
         about, tensors = _read_stats(path, notes)
         stats = cls(about["extractor"], int(about["keep"]))
@@ -226,6 +217,14 @@ def _read_stats(path, notes):
     if not _is_whole(about, tensors): raise InputError(f"{path} is damaged: make the statistics anew")
     return about, tensors
 
+# %% ../nbs/07_fid.ipynb #1b8f2009
+def _write_stats(path, tensors, about, notes):
+    about = notes | _KIND | about
+    about["checksum"] = _checksum(about, tensors)
+    try:
+        with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
+    except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
+
 # %% ../nbs/07_fid.ipynb #1b8f2007
 def _checksum(about, tensors):
     "Of a head without its checksum, and of what it belongs to."
@@ -242,10 +241,11 @@ def _is_whole(about, tensors):
     try: n, keep, d = int(about["n"]), int(about["keep"]), len(tensors["mean"])
     except (KeyError, ValueError, TypeError): return False
     wanted = dict(mean=(d,), scatter=(d, d), features=(len(tensors.get("features", ())), d))
-    shapes = all(k in wanted and tuple(x.shape) == wanted[k] and x.isfinite().all() for k, x in tensors.items())
+    def fits(k, x): return tuple(x.shape) == wanted.get(k) and x.isfinite().all()
+    shapes = tensors["mean"].dtype == torch.float64 and all(fits(k, x) for k, x in tensors.items())
     known = "extractor" in about and "scatter" in tensors and d > 0 and n > 0 and keep >= 0
     right = about.get("checksum") in (None, _checksum(about, tensors))
-    return known and shapes and right and wanted["features"][0] <= n and tensors["mean"].dtype == torch.float64
+    return known and shapes and right and wanted["features"][0] <= n
 
 # %% ../nbs/07_fid.ipynb #2156bb16
 def low_rank_root_trace(
@@ -428,7 +428,8 @@ guard(__name__, {
     "check_features.features": "… empty", "least": "0..", "Moments.update.features": "… empty", "keep": "0..",
     "low_rank_root_trace.x": "n d", "low_rank_root_trace.y": "m d", "kernel_mean.x": "n d",
     "kernel_mean.y": "m d float finite",
-    "warn_of_few.n": "0..", "warn_of_few.d": "0..", "stacklevel": "1..1000", "points": "2..1000", "chunk": "1..10000",
+    "warn_of_few.n": "0..", "warn_of_few.d": "0..", "stacklevel": "1..1000", "points": "2..1000",
+    "chunk": "1..10000",
     "subsets": "1..10000", "subset_size": "2..", "blocks": "2..100", "k": "1..",
     "distances.a": "n d float finite", "distances.b": "m d float finite", "radii.x": "n d float finite",
 }, undisturbed())  # whatever earlier cells have left behind

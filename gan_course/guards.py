@@ -187,5 +187,5 @@ def _check_tensor(what: str, x, rule: str, sizes: dict) -> None:
         elif flag in KINDS: right = dtype == KINDS[flag]
         else: continue
         if not right: raise InputError(f"{what} has to hold {KINDS[flag].replace('_', ' ')} values, not {shown(x)}")
-    if "finite" in flags and not (x.isfinite() if isinstance(x, Tensor) else np.isfinite(x)).all():
+    if "finite" in flags and not (torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)).all():
         raise InputError(f"{what} holds NaN or infinities: {shown(x)}")

@@ -14,7 +14,7 @@ import itertools
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +139,8 @@ def digest(
 ) -> str:
     "A fingerprint of all pixels: other content never gets these images' statistics."
     total = hashlib.sha256(str(tuple(images.shape)).encode())
-    for part in images.split(4096): total.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for part in images.split(4096):
+        total.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
 
 # %% ../nbs/36_sources.ipynb #8204c29f
@@ -165,7 +166,7 @@ def from_folder(
 
 # %% ../nbs/36_sources.ipynb #ef7836c5
 def size_of(
-    files:list[str|Path], # of images
+    files:Sequence[str|Path], # of images
 ) -> str: # "height×width", of the smallest and the largest if they differ
     "The size of image files, from their headers."
     if not files: raise InputError("there are no files: give paths of images")
@@ -383,7 +384,8 @@ def read_moments(
             with zipfile.ZipFile(f) as file: size = sum(file.getinfo(f"{k}.npy").file_size for k in keys)
             if size > 8 * most * (most + 1) + 1000: raise InputError(f"they unpack to {size:,} bytes")
             f.seek(0)
-            with np.load(f, allow_pickle=False) as file: mu, sigma = (file[k].astype(np.float64) for k in keys)
+            with np.load(f, allow_pickle=False) as file:
+                mu, sigma = (file[k].astype(np.float64) for k in keys)
         if mu.ndim != 1 or sigma.shape != 2 * mu.shape:
             raise InputError(f"shapes {mu.shape} and {sigma.shape}")
     except Exception as e:  # a stranger's file can make its reader raise nearly anything
@@ -467,7 +469,8 @@ def limited(
 
 # %% ../nbs/36_sources.ipynb #9a4d8014
 guard(__name__, {
-    "Source.n": "0..", "Source.batches": "any", "images_in.given": "any", "total": "1..1e8", "digest.images": "…",
+    "Source.n": "0..", "Source.batches": "any", "images_in.given": "any",
+    "total": "1..1e8", "digest.images": "…",
     "batch_size": "1..1e9", "in_stacks.most": "1..1e9", "z": "N …", "read_moments.most": "1..16384",
     "GivenMoments.mean": "d", "GivenMoments.cov": "d d",
 }, undisturbed())

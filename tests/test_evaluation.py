@@ -135,7 +135,8 @@ def test_wrong_sources_give_no_number(tmp_path, stub, root):
             with pytest.raises(InputError, match=f"{n} images were asked for: ask for 2 or more"):
                 evaluate(noise(30), real, progress=False, **how)
     for name, value in dict(keep=0, k=0, batch_size=10**9).items():
-        with pytest.raises(InputError, match=f"{name} has to be"): evaluate(noise(30), real, progress=False, **{name: value})
+        with pytest.raises(InputError, match=f"{name} has to be"):
+            evaluate(noise(30), real, progress=False, **{name: value})
 
 
 def test_few_images_have_a_distance_and_no_neighbours(stub, root):
@@ -950,7 +951,8 @@ def test_images_are_shown_as_they_are(images):
     (lambda x: 1.1 * x, r"\[-1,1\] is expected"), (lambda x: x * torch.nan, "NaN"), (lambda x: x * torch.inf, "inf"),
     (lambda x: x > 0, "type bool"), (lambda x: (100 * x).long(), "type int64"), (lambda x: x[:0], "empty"),
     (lambda x: x[0, 0], r"\(32, 32\)"), (lambda x: x.permute(0, 2, 3, 1), "channels come second"),
-    (lambda x: torch.cat([x, x[:, :1]], 1), r"\(40, 4, 32, 32\)"), (list, "type list"), (lambda x: x + 1j, "complex64")))
+    (lambda x: torch.cat([x, x[:, :1]], 1), r"\(40, 4, 32, 32\)"), (list, "type list"),
+    (lambda x: x + 1j, "complex64")))
 def test_what_is_no_image_is_not_shown(change, message):
     x = change(to_float(BIRDS.images))
     for given in (x, x.numpy()) if isinstance(x, torch.Tensor) else [x]:
@@ -974,7 +976,8 @@ def test_a_grid_has_to_hold_what_is_cut_out_of_it():
 
 
 def test_what_is_known_of_images_has_to_fit_them():
-    for wrong in (dict(labels=torch.arange(39)), dict(boxes=torch.rand(40, 3)), dict(masks=torch.zeros(40, 31, 32) > 0)):
+    for wrong in (dict(labels=torch.arange(39)), dict(boxes=torch.rand(40, 3)), dict(masks=torch.ones(40, 31, 32) > 0),
+                  dict(labels=torch.rand(40))):
         with pytest.raises(InputError): ImageSet(BIRDS.images, **wrong)
     for index in (torch.tensor([40]), torch.ones(39) > 0, torch.tensor([.5]), torch.tensor([], dtype=torch.int64)):
         with pytest.raises(InputError): BIRDS.subset(index)

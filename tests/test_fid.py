@@ -325,7 +325,8 @@ def test_statistics_of_a_file_are_whole_and_those_asked_for(tmp_path):
     assert FeatureStats.load(file).n == 5
     for about, changed in ((dict(n="5"), {}), (right | dict(n="many"), {}), (right | dict(n="-1"), {}),
                            (right, dict(mean=torch.zeros(4).double())), (right, dict(features=torch.zeros(9, 3))),
-                           (right, dict(scatter=torch.full((3, 3), torch.nan).double())), (right | dict(checksum="1"), {})):
+                           (right, dict(scatter=torch.full((3, 3), torch.nan).double())),
+                           (right | dict(checksum="1"), {})):
         written(about, **changed)
         with pytest.raises(InputError, match="damaged"): FeatureStats.load(file)
     stats(cloud(30)).save(file, of="birds")
