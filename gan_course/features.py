@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .core import InputError, as_bytes, choose, seeded, to_float
-from .guards import guard, shown
+from .guards import guard
 from .session import undisturbed
 from .toybirds import draw_birds, toy_scene
 
@@ -217,7 +217,7 @@ def get_extractor(
     "A network that turns (B,3,H,W) uint8 into (B,dim) float32."
     if not isinstance(name, str):
         if callable(name) and all(hasattr(name, k) for k in ("name", "version", "dim")): return name
-        raise InputError(f"{shown(name)} is no extractor: "
+        raise InputError(f"a {type(name).__name__} is no extractor: "
                          "give its name, or an object with name, version, dim and a call")
     default = "cuda" if torch.cuda.is_available() else "cpu"
     return _extractor(choose(name, EXTRACTORS, "extractor"), str(device or default))
