@@ -36,6 +36,7 @@ from gan_course.imagefiles import (
     split_folder,
     warn_skipped,
 )
+from .session import undisturbed
 from .storage import cache_key, cached, data_root, stamps
 from .toybirds import toy_birds
 
@@ -104,6 +105,7 @@ def load_fashion_mnist(
     return ImageSet(images, data.targets, list(data.classes), name="fashion-mnist", split=split)
 
 # %% ../nbs/04_images.ipynb #4fd2c2a7
+@undisturbed()
 def at_size(
     images:ImageSet, # as they come
     size:int, # pixels a side that are wanted
@@ -287,6 +289,7 @@ def _check_options(data, split, **how):
                                  "leave it out")
 
 # %% ../nbs/04_images.ipynb #9411729e
+@undisturbed()
 def load_images(
     name_or_path:str|Path, # "toy-birds", "fashion-mnist", "cifar10", "cub200", or the path of a folder
     split:str="train", # "train" or "test"

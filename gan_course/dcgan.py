@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .core import InputError, choose, seeded
 from .guards import guard
+from .session import undisturbed
 
 # %% ../nbs/05_dcgan.ipynb #1a8c2947
 SIZES = (32, 64, 128)  # what these networks can make: 4·2^k
@@ -157,6 +158,7 @@ def register_model(
     MODEL_DEFAULTS[name] = MODEL_DEFAULTS["dcgan"] | (defaults or {})
 
 # %% ../nbs/05_dcgan.ipynb #20264db8
+@undisturbed()
 def build_model(
     name:str, # a registered name: "dcgan", …
     seed:int=0, # of the initial weights

@@ -7,7 +7,6 @@ __all__ = ['gather', 'real_stats', 'Evaluation', 'describe', 'compare', 'evaluat
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c05
 import csv
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -27,14 +26,13 @@ from .guards import guard
 from .runs import Run
 from .session import undisturbed
 from .settings import view_of
-from .sources import GivenMoments, Source, from_generator, from_images, opened, source_of
-from .storage import atomic_write, cache_key, data_root
+from .sources import GivenMoments, Source, from_generator, from_images, one_line, opened, source_of
+from .storage import atomic_write, cache_key, cached_file, write_json, writing
 
 # %% ../nbs/35_evaluation.ipynb #34aa3d65
-@undisturbed()
 def gather(
     source:Source,
-    extractor="inception",
+    extractor:Any="inception",
     keep:int=10_000, # features to hold on to
     batch_size:int=32,
     progress:bool=True, # show a bar
@@ -50,40 +48,31 @@ def gather(
     return stats
 
 # %% ../nbs/35_evaluation.ipynb #2ccf3508
-@undisturbed()
 def real_stats(
     images, # Source, or anything of which `source_of` makes one
-    extractor="inception", # or "small"
+    extractor:Any="inception", # or "small"
     n:int|None=None, # images taken; None: all
     keep:int=10_000, # features to hold on to, for KID and precision
     batch_size:int=32,
-    root=None, # data root, for the cache
+    root:str|Path|None=None, # data root, for the cache
     progress:bool=True, # show a bar
 ) -> FeatureStats|GivenMoments: # the latter of a file of pytorch-fid only
     "Statistics of real images: computed once, then read from the cache."
     source, extractor = source_of(images, n), get_extractor(extractor)
     if source.stats is not None: return _of_extractor(source.stats, extractor)
-    if source.key is None: return gather(source, extractor, keep, batch_size, progress)
-    file = _cached_stats(source, extractor, keep, root)
-    if file.is_file():
-        try: return FeatureStats.load(file)
-        except InputError: pass  # cut off or of another kind: made anew
-    stats = gather(source, extractor, keep, batch_size, progress)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        stats.save(file)
-    except OSError as e:
-        warnings.warn(f"the statistics are not kept: {file} cannot be written ({e.strerror}); "
-                      "set GAN_COURSE_DATA to a folder that can", stacklevel=3)
-    return stats
+    def produce(): return gather(source, extractor, keep, batch_size, progress)
+    return produce() if source.key is None else _cached_stats(source, extractor, keep, root, produce)
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c32
-def _cached_stats(source, extractor, keep, root):
-    "The file of these statistics: its name holds a key of all that they depend on."
-    network = [extractor.name, extractor.version]
-    key = cache_key(format=1, source=source.key, n=source.n, size=source.size, extractor=network, keep=keep)
-    name = f"stats-{source.name}-{source.split or 'folder'}-{source.n}-{extractor.name}-{key}.safetensors"
-    return data_root(root)/"cache"/name
+def _cached_stats(source, extractor, keep, root, produce):
+    "These statistics, out of the cache if they are there; those of a folder in an earlier state are removed."
+    same = dict(format=2, n=source.n, extractor=[extractor.name, extractor.version], keep=keep)
+    key = cache_key(source=source.key, size=source.size, **same)
+    of = cache_key(place=source.key[1], more=source.key[3:], **same) if source.kind == "folder" else ""
+    def load(file): return FeatureStats.load(file, key=key, of=of)
+    def save(stats, file): stats.save(file, key=key, of=of)
+    name = f"stats-{source.name}-{source.split or 'folder'}-{source.n}-{extractor.name}"
+    return cached_file(name, key, load, produce, save, root, of)
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c33
 def _of_extractor(stats, extractor):
@@ -103,10 +92,9 @@ class Evaluation:
         "What stands in the JSON file."
         return asdict(self)
 
-    def to_json(self, path): # of the file to write
+    def to_json(self, path:str|Path): # of the file to write
         "Write the numbers and their protocol."
-        text = json.dumps(self.asdict(), indent=2, ensure_ascii=False) + "\n"
-        with atomic_write(path) as part: part.write_text(text, encoding="utf-8")
+        with writing(path): write_json(path, self.asdict())
 
     def __repr__(self): return describe(self.values, self.protocol)
 
@@ -121,6 +109,12 @@ def describe(
     values:dict, protocol:dict, # of an `Evaluation`
 ) -> str:
     "The numbers, and below them the protocol."
+    try: return _described(values, protocol)
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
+        raise InputError(f"these are no values and protocol of an `Evaluation` ({one_line(e)})") from None
+
+# %% ../nbs/35_evaluation.ipynb #3145745e
+def _described(values, protocol):
     p, extractor = protocol, protocol["extractor"]
     def number(name:str, x): return _NUMBERS.get(name, name + " {:.3f}").format(x, extractor=extractor)
     def named(*keys): return "".join(f", {k} {p[k]}" for k in keys if p.get(k) is not None)
@@ -161,13 +155,12 @@ def compare(
     return values
 
 # %% ../nbs/35_evaluation.ipynb #85101052
-@undisturbed()
 def evaluate(
     fake, # run, run folder, ready run, generator (z → images), folder, data set, tensor, numpy array, batches
     real=None, # images as above; `FeatureStats`; .npz of pytorch-fid; None: what the run was trained on
     n_fake:int|None=10_000, # generated images; of images that are there already at most so many
     n_real:int|None=None, # real images; None: all
-    extractor="inception", # or "small"
+    extractor:Any="inception", # or "small"
     seed:int=0, # of the latents
     batch_size:int=32,
     weights=None, # of a run: "best", "last" or an epoch; None: the best, if known
@@ -178,9 +171,6 @@ def evaluate(
     latent_dim=None, # of a generator: length of z, or its shape as (100, 1, 1); None: its own `latent_dim`
 ) -> Evaluation:
     "FID, KID, precision, recall, density, coverage of generated images: `frechet_distance`, `kid`, `prdc`."
-    if keep < 2: raise InputError(f"keep is {keep}: KID needs the features of 2 or more images")
-    if batch_size < 1 or k < 1:
-        raise InputError(f"batch_size is {batch_size} and k is {k}: both have to be at least 1")
     fake, extractor = opened(fake), get_extractor(extractor)
     if isinstance(fake, (FeatureStats, GivenMoments)):
         raise InputError("statistics were given as generated images: they come second, evaluate(fake, real)")
@@ -253,12 +243,11 @@ def _protocol(fake, real, fake_side, real_side, extractor, k):
         **about, **seen, version=gan_course.__version__, torch=torch.__version__)
 
 # %% ../nbs/35_evaluation.ipynb #a961435d
-@undisturbed()
 def fid_hook(
     real, # what to compare with: an `ImageSet`, or whatever else `source_of` takes
     every:int=10, # epochs between two measurements; the last epoch is always measured
     n_fake:int=10_000, # generated images
-    extractor="inception", # or "small"
+    extractor:Any="inception", # or "small"
     seed:int=0, # of the latents: the same at every measurement
     n_real:int|None=None, # real images; None: all
     batch_size:int=32,
@@ -270,9 +259,6 @@ def fid_hook(
     nor KID: they are written to `frechet-NAME.csv` in the run folder, and no best checkpoint is chosen by
     them. The statistics of the real images are computed (or read from the cache) when the hook is made,
     before the training starts. The protocol goes into config.json."""
-    if every < 1 or n_fake < 2 or batch_size < 1:
-        raise InputError(f"every is {every}, n_fake {n_fake} and batch_size {batch_size}: "
-                         "measure every 1 or more epochs, with 2 or more images, in batches of 1 or more")
     extractor, source = get_extractor(extractor), source_of(real, n_real)
     stats = real_stats(source, extractor, batch_size=batch_size, progress=progress)
     if isinstance(stats, GivenMoments) or stats.features is None:
@@ -320,4 +306,7 @@ def history_table(
     return [{k: row[k] for k in columns} for row in run.history if row["fid"] is not None]
 
 # %% ../nbs/35_evaluation.ipynb #9a4d4547
-guard(__name__)
+guard(__name__, {
+    "evaluate.keep": "2..", "keep": "0..", "batch_size": "1..4096", "k": "1..", "every": "1..",
+    "fid_hook.n_fake": "2..",
+}, undisturbed())

@@ -10,13 +10,15 @@ __all__ = ['INCEPTION_URL', 'EXTRACTORS', 'resize_like_tensorflow', 'check_image
 import functools
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .core import InputError, choose, progress_bar, seeded, to_float, to_uint8
+from .core import InputError, as_bytes, choose, progress_bar, seeded, to_float
 from .guards import guard
 from .session import undisturbed
 from .toybirds import draw_birds, toy_scene
@@ -39,34 +41,19 @@ def resize_like_tensorflow(
 
 # %% ../nbs/34_features.ipynb #c981a311
 def check_images(
-    images:Tensor, # (N,C,H,W) uint8, or float in [-1,1]
+    images:Tensor|np.ndarray, # (N,C,H,W) uint8, or float in [-1,1]
     part:bool=False, # of a larger set: then no pixel of it has to be dark
 ) -> Tensor: # (N,3,H,W) uint8
     "Images as the extractors take them: three channels of bytes; grey is repeated."
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        last = images.ndim == 4 and images.shape[-1] in (1, 3)
-        turn = "; the channels come second: permute(0, 3, 1, 2)" if last else ""
-        raise InputError(f"images of shape {tuple(images.shape)} were given: "
-                         f"(N,3,H,W), or (N,1,H,W) for grey, is expected{turn}")
-    if images.is_floating_point() and images.numel():
-        low, high = images.min().item(), images.max().item()
-        given = f"float images between {low:g} and {high:g} were given"
-        if not (low >= -1 and high <= 1):
-            raise InputError(f"{given}: [-1,1] is expected; look for NaN, or clamp them")
-        if low >= 0 and not part:
-            raise InputError(f"{given}: they look like [0,1], but [-1,1] is expected; "
-                             "use 2·x - 1, or give uint8")
-        images = to_uint8(images)
-    if images.dtype != torch.uint8:
-        raise InputError(f"images of type {images.dtype} were given: uint8, or float in [-1,1], is expected")
-    return images.expand(-1, 3, -1, -1)
+    return as_bytes(images, part).expand(-1, 3, -1, -1)
 
 # %% ../nbs/34_features.ipynb #7b3f0d01
 def to_channels(
     images:Tensor, # (N,C,H,W) uint8 or float
-    channels:int, # that are wanted
+    channels:int, # that are wanted: 1 or 3
 ) -> Tensor: # (N,channels,H,W), or `images` where there is nothing to convert
     "Colour to grey as Pillow does it (ITU-R 601), grey to colour by repetition."
+    if channels not in (1, 3): raise InputError(f"there are images of 1 or 3 channels, not of {channels}")
     if images.shape[1] == 1 and channels == 3: return images.expand(-1, 3, -1, -1)
     if images.shape[1] != 3 or channels != 1: return images
     weights = torch.tensor([19595, 38470, 7471], device=images.device)[:, None, None]  # of 2¹⁶
@@ -76,13 +63,16 @@ def to_channels(
     return ((grey + 2**15) >> 16).to(images.dtype)
 
 # %% ../nbs/34_features.ipynb #2b974dd5
+@torch.no_grad()
 def fold_batch_norm(
-    block:nn.Module, # with `conv` and `bn`, in eval mode; changed in place
+    block:nn.Module, # with `conv`, which has no bias, and `bn`, in eval mode; changed in place
 ):
     "In eval mode batch norm is a fixed scale and shift a channel: fold it into the convolution (in float64)."
-    conv, bn = block.get_submodule("conv"), block.get_submodule("bn")
-    assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
-    assert bn.running_mean is not None and bn.running_var is not None
+    conv, bn = (getattr(block, name, None) for name in ("conv", "bn"))
+    if not (isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d) and bn.affine and conv.bias is None
+            and bn.running_mean is not None and bn.running_var is not None):
+        raise InputError(f"{type(block).__name__} has to have `conv`, a convolution without bias, and `bn`, "
+                         "a batch norm with statistics")
     scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
     conv.weight.copy_(conv.weight.double() * scale[:, None, None, None])
     bias = bn.bias.double() - bn.running_mean.double() * scale
@@ -111,19 +101,29 @@ def load_inception() -> nn.Module:
                      "or choose the extractor 'small' (--extractor small): it needs no download, "
                      "and gives a Fréchet distance for toy images that is no FID")
 
+# %% ../nbs/34_features.ipynb #f1abee45
+def _moved(net, device):
+    "A network on a device, if there is such a one."
+    try:
+        place = torch.device(device)
+        if place.type != "meta": return net.to(place)
+        reason = "it holds no numbers"
+    except (RuntimeError, AssertionError) as e: reason = str(e).splitlines()[0][:200]
+    raise InputError(f"the extractor cannot run on device {str(device)!r} ({reason}): give 'cpu' or 'cuda'")
+
 # %% ../nbs/34_features.ipynb #e21c3059
 class Inception:
     "Inception 2015-12-05 (Heusel et al. 2017), its 2048 numbers after the last pooling, of torch-fidelity."
     name, dim, version = "inception", 2048, "2015-12-05"
 
     @torch.no_grad()
-    def __init__(self, device="cpu"):
+    def __init__(self, device:str|torch.device="cpu"):
         net = load_inception()
         for block in net.modules():
             if hasattr(block, "bn"): fold_batch_norm(block)
         *layers, _ = net.children()  # all but the classifier
         self.device = device
-        self.layers = nn.Sequential(*layers).to(device).to(memory_format=torch.channels_last)
+        self.layers = _moved(nn.Sequential(*layers), device).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self,
@@ -149,14 +149,15 @@ class SmallNet(nn.Module):
             *block(48, 64))  # → (B,64,4,4)
         self.head = nn.Linear(64 * 16, sum(self.answers))
 
-    def features(self, x): # (B,3,32,32) in [-1,1] → (B,64)
+    def features(self, x:Tensor): # (B,3,32,32) in [-1,1] → (B,64)
         "What is measured: the last layer, averaged over its positions."
-        return self.layers(x).mean((2, 3))
+        return self.layers(x.to(self.head.weight.dtype)).mean((2, 3))
 
     def forward(self, x): # (B,3,32,32) in [-1,1] → logits (B,8), (B,6), (B,6), (B,8)
         return self.head(self.layers(x).flatten(1)).split(self.answers, 1)
 
 # %% ../nbs/34_features.ipynb #0e5d1ed7
+@torch.enable_grad()
 def train_small(
     steps:int=400, # of 128 images
     n:int=4000, # birds to learn from
@@ -185,11 +186,11 @@ class Small:
     "The 64 pooled numbers of the package's small network: for toy images and quick looks, not for FID."
     name, dim, version = "small", 64, "1"
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device:str|torch.device="cpu"):
         self.device, self.net = device, SmallNet().eval()
         weights = load_file(str(resources.files("gan_course")/"judges"/"small-extractor.safetensors"))
         self.net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-        self.net.requires_grad_(False).to(device)
+        _moved(self.net.requires_grad_(False), device)
 
     @torch.no_grad()
     def __call__(self,
@@ -205,31 +206,36 @@ EXTRACTORS = {"inception": Inception, "small": Small}
 
 # %% ../nbs/34_features.ipynb #74342dfc
 @functools.lru_cache
-@undisturbed()
 def _extractor(name, device): return EXTRACTORS[name](device)
 
 # %% ../nbs/34_features.ipynb #14eea24e
 def get_extractor(
-    name="inception", # or "small"; an object with name, version, dim and a call is returned as it is
-    device:str|None=None, # by default a GPU, if there is one
+    name:Any="inception", # or "small"; an object with name, version, dim and a call is returned as it is
+    device:str|torch.device|None=None, # by default a GPU, if there is one
 ):
     "A network that turns (B,3,H,W) uint8 into (B,dim) float32."
-    if not isinstance(name, str): return name
+    if not isinstance(name, str):
+        if callable(name) and all(hasattr(name, k) for k in ("name", "version", "dim")): return name
+        raise InputError(f"a {type(name).__name__} is no extractor: "
+                         "give its name, or an object with name, version, dim and a call")
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    return _extractor(choose(name, EXTRACTORS, "extractor"), device or default)
+    return _extractor(choose(name, EXTRACTORS, "extractor"), str(device or default))
 
 # %% ../nbs/34_features.ipynb #678a9aaf
-@undisturbed()
 def extract_features(
-    images:Tensor, # (N,C,H,W) uint8, or float in [-1,1]; C is 3, or 1 for grey
-    extractor="inception", # or "small"
+    images:Tensor|np.ndarray, # (N,C,H,W) uint8, or float in [-1,1]; C is 3, or 1 for grey
+    extractor:Any="inception", # or "small"
     batch_size:int=32,
     progress:bool=True, # show a bar
 ) -> Tensor: # (N,dim) float32
     "The features of images that are in memory."
     images, extractor = check_images(images), get_extractor(extractor)
     parts = progress_bar(images.split(batch_size), f"features ({extractor.name})", progress)
-    return torch.cat([extractor(part) for part in parts]) if len(images) else torch.zeros(0, extractor.dim)
+    return torch.cat([extractor(part) for part in parts])
 
 # %% ../nbs/34_features.ipynb #9a4d1005
-guard(__name__)
+guard(__name__, {
+    "resize_like_tensorflow.x": "B C H W float", "size": "1..4096", "to_channels.images": "N C H W",
+    "SmallNet.features.x": "B 3 32 32 float", "steps": "2..1e5", "n": "1..1e5", "seed": "0..4e18",
+    "batch_size": "1..4096",
+}, undisturbed())

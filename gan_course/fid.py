@@ -10,6 +10,9 @@ __all__ = ['root_trace', 'frechet_distance', 'check_features', 'Moments', 'Featu
 # %% ../nbs/07_fid.ipynb #0b743dd8
 import math
 import warnings
+import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +22,8 @@ from torch import Tensor
 
 from .core import InputError, seeded
 from .guards import guard
-from .storage import atomic_write
+from .session import undisturbed
+from .storage import atomic_write, writing
 
 # %% ../nbs/07_fid.ipynb #c44d9afb
 def root_trace(
@@ -27,14 +31,30 @@ def root_trace(
     cov2:Tensor, # (d,d) float64, likewise
 ) -> float:
     "tr((Σ₁Σ₂)^½), through the symmetric Σ₁^½ Σ₂ Σ₁^½, which has the same eigenvalues."
+    cov1, cov2 = _alike(cov1, cov2)
     values, vectors = torch.linalg.eigh(cov1)
     half = vectors * values.clamp_min(0).sqrt()  # half·halfᵀ = Σ₁
     return torch.linalg.eigvalsh(half.T @ cov2 @ half).clamp_min(0).sqrt().sum().item()
 
+# %% ../nbs/07_fid.ipynb #c44d9afd
+def _alike(a, b):
+    "Both in the more precise of their dtypes; what is below float32 has no eigenvalues."
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
+
+# %% ../nbs/07_fid.ipynb #c44d9afc
+def _check_covariance(name, x):
+    "An `InputError` for a (d,d) matrix that is no covariance: not symmetric, or with negative eigenvalues."
+    if not torch.allclose(x, x.T, rtol=1e-5, atol=1e-8):
+        raise InputError(f"{name} is not symmetric: it is no covariance")
+    rounding = 1e-4 * x.abs().max().clamp_min(1e-300) * torch.eye(len(x), dtype=x.dtype, device=x.device)
+    if torch.linalg.cholesky_ex(x + rounding).info:
+        raise InputError(f"{name} has negative eigenvalues: it is no covariance")
+
 # %% ../nbs/07_fid.ipynb #ed8707a9
 def frechet_distance(
-    mu1, cov1, # (d,) and (d,d): mean and covariance of the one Gaussian, numpy or torch
-    mu2, cov2, # of the other
+    mu1:Tensor|np.ndarray, cov1:Tensor|np.ndarray, # (d,) and (d,d): mean and covariance of the one Gaussian
+    mu2:Tensor|np.ndarray, cov2:Tensor|np.ndarray, # of the other
 ) -> float: # 0 or more, in squared units of the features
     "Squared Fréchet distance of two Gaussians (Dowson, Landau 1982; Heusel et al. 2017, eq. 6), in float64."
     given = (torch.as_tensor(x).detach().to("cpu", torch.float64) for x in (mu1, cov1, mu2, cov2))
@@ -45,25 +65,26 @@ def frechet_distance(
         if tuple(x.shape) != shape:
             raise InputError(f"{name} has shape {tuple(x.shape)}, "
                              f"but mu1 has {d} numbers: {shape} was expected")
-        if not x.isfinite().all():
-            raise InputError(f"{name} holds NaN or infinite numbers: there is no distance to compute")
-        if x.ndim == 2 and not torch.allclose(x, x.T, rtol=1e-5, atol=1e-8):
-            raise InputError(f"{name} is not symmetric: it is no covariance")
+        if not (x.abs() < 1e30).all():  # larger ones overflow in a product
+            raise InputError(f"{name} holds NaN, infinite or huge numbers: there is no distance to compute")
+        if x.ndim == 2: _check_covariance(name, x)
     squares = ((mu1 - mu2).square().sum() + cov1.trace() + cov2.trace()).item()
     return max(0., squares - 2 * root_trace(cov1, cov2))
 
 # %% ../nbs/07_fid.ipynb #c2f58f47
 def check_features(
-    features, # (B,d), numpy or torch
+    features:Tensor|np.ndarray, # (B,d) floats
     least:int=0, # rows there have to be
 ) -> Tensor: # (B,d) on the CPU, in its own dtype
     "Features as a matrix of finite numbers, or an `InputError`."
     features = torch.as_tensor(features, device="cpu").detach()
-    if features.ndim != 2:
-        raise InputError(f"features of shape {tuple(features.shape)} were given: "
-                         "(images, dimensions) is expected")
+    if features.ndim != 2 or not features.is_floating_point():
+        raise InputError(f"features of shape {tuple(features.shape)} and {features.dtype} were given: "
+                         "(images, dimensions) of floats is expected")
     if not features.isfinite().all():
         raise InputError("features hold NaN or infinite numbers: look at the images they come from")
+    if (features.abs() > 1e15).any():  # their squares would overflow
+        raise InputError("features hold huge numbers: look at the images they come from")
     if len(features) < least:
         raise InputError(f"{len(features)} images were given: at least {least} are needed")
     return features
@@ -73,9 +94,10 @@ class Moments:
     "Mean and covariance of features, gathered batch by batch in float64 (Chan, Golub and LeVeque 1983)."
     def __init__(self):
         self.n:int = 0 # images so far
+        self._mean = torch.zeros(0, dtype=torch.float64)
         self._held:list[Tensor] = []
 
-    def update(self, features): # (B,d), numpy or torch
+    def update(self, features:Tensor|np.ndarray): # (B,d)
         "Take in one batch."
         features = check_features(features)
         if len(features) == 0: return self
@@ -84,7 +106,7 @@ class Moments:
         held = [features.clone()]  # the caller may use its buffer again
         return self._add(len(x), mean, (x - mean).T @ (x - mean), held)
 
-    def merge(self, other): # of the same kind
+    def merge(self, other:"Moments"): # of the same kind
         "Take in what another has gathered, on another machine perhaps."
         return self._add(other.n, other._mean, other._scatter, other._held) if other.n else self
 
@@ -120,7 +142,7 @@ class FeatureStats(Moments):
         super().__init__()
         self.extractor, self.keep = extractor, keep
 
-    def merge(self, other): # FeatureStats of the same extractor
+    def merge(self, other:"FeatureStats"): # of the same extractor
         "Take in what another has gathered, on another machine perhaps."
         _check_extractors(self, other, "merged")
         return super().merge(other)
@@ -133,26 +155,25 @@ class FeatureStats(Moments):
         return self
 
     @property
-    def features(self) -> Tensor|None: # (m,d): all while n ≤ d, then the first `keep`; None if none are held
+    def features(self) -> Any: # (m,d) Tensor: all while n ≤ d, then the first `keep`; None if none are held
         return torch.cat(self._held) if self._held else None
 
     @property
     def holds_all(self) -> bool: # whether `features` are those of all images
         return sum(map(len, self._held)) == self.n
 
-    def save(self, path): # of the file to write
+    def save(self, path:str|Path, **notes:str): # of the file to write; notes that `load` has to find again
         "One safetensors file; nothing in it can be executed."
         if not self.n:
             raise InputError("there is nothing to save yet: update the statistics with features first")
         tensors = {"mean": self._mean, "scatter": self._scatter}
         if self._held: tensors["features"] = torch.cat(self._held)
-        about = dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor)
-        with atomic_write(path) as part: save_file(tensors, part, _KIND | about)
+        _write_stats(path, tensors, dict(n=str(self.n), keep=str(self.keep), extractor=self.extractor), notes)
 
     @classmethod
-    def load(cls, path) -> "FeatureStats": # path of a file
-        "What `save` wrote."
-        about, tensors = _read_stats(path)
+    def load(cls, path:str|Path, **notes:str) -> "FeatureStats": # notes that were given to `save`
+        "What `save` wrote, if the file is whole and has these notes."
+        about, tensors = _read_stats(path, notes)
         stats = cls(about["extractor"], int(about["keep"]))
         stats.n, stats._mean, stats._scatter = int(about["n"]), tensors["mean"], tensors["scatter"]
         stats._held = [tensors["features"]] if "features" in tensors else []
@@ -181,17 +202,50 @@ def _check_extractors(a, b, what="compared"):
 # %% ../nbs/07_fid.ipynb #1b8f2006
 _KIND = dict(kind="gan_course feature statistics", format="1")  # the head of a file
 
-def _read_stats(path):
+def _read_stats(path, notes):
     "Head and tensors of a file that `FeatureStats.save` wrote."
     try:
+        if not Path(path).is_file(): raise OSError("no file")  # a pipe would be waited for
         with safe_open(path, "pt") as f:
             about, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError) as e:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
         raise InputError(f"{path} cannot be read as safetensors ({e})") from None
     if any(about.get(k) != v for k, v in _KIND.items()):
         raise InputError(f"{path} holds no feature statistics of format 1: "
                          "give a file that FeatureStats.save wrote")
+    if any(about.get(k) != v for k, v in notes.items()): raise InputError(f"{path} holds other statistics")
+    if not _is_whole(about, tensors): raise InputError(f"{path} is damaged: make the statistics anew")
     return about, tensors
+
+# %% ../nbs/07_fid.ipynb #1b8f2009
+def _write_stats(path, tensors, about, notes):
+    about = notes | _KIND | about
+    about["checksum"] = _checksum(about, tensors)
+    try:
+        with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
+    except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
+
+# %% ../nbs/07_fid.ipynb #1b8f2007
+def _checksum(about, tensors):
+    "Of a head without its checksum, and of what it belongs to."
+    total = zlib.crc32(repr(sorted((k, v) for k, v in about.items() if k != "checksum")).encode())
+    for name in sorted(tensors):
+        x = tensors[name].contiguous()
+        total = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), total)
+        total = zlib.crc32(x.view(torch.uint8).numpy().data, total)
+    return str(total)
+
+# %% ../nbs/07_fid.ipynb #1b8f2008
+def _is_whole(about, tensors):
+    "Whether a file holds what its head says; files of earlier versions have no checksum."
+    try: n, keep, d = int(about["n"]), int(about["keep"]), len(tensors["mean"])
+    except (KeyError, ValueError, TypeError): return False
+    wanted = dict(mean=(d,), scatter=(d, d), features=(len(tensors.get("features", ())), d))
+    def fits(k, x): return tuple(x.shape) == wanted.get(k) and x.isfinite().all()
+    shapes = tensors["mean"].dtype == torch.float64 and all(fits(k, x) for k, x in tensors.items())
+    known = "extractor" in about and "scatter" in tensors and d > 0 and n > 0 and keep >= 0
+    right = about.get("checksum") in (None, _checksum(about, tensors))
+    return known and shapes and right and wanted["features"][0] <= n
 
 # %% ../nbs/07_fid.ipynb #2156bb16
 def low_rank_root_trace(
@@ -199,6 +253,7 @@ def low_rank_root_trace(
     y:Tensor, # (m,d) features of m images
 ) -> float:
     "tr((Σ₁Σ₂)^½) as the sum of the singular values of Xc·Ycᵀ, an n×m matrix."
+    x, y = check_features(x, 2), check_features(y, 2)
     def centred(x): return (x.double() - x.double().mean(0)) / math.sqrt(len(x) - 1)  # centredᵀ·centred = Σ
     return torch.linalg.svdvals(centred(x) @ centred(y).T).sum().item()
 
@@ -232,7 +287,7 @@ def warn_of_few(
 # %% ../nbs/07_fid.ipynb #4d55eca2
 def extrapolate(
     real:FeatureStats, # many images
-    fake:Tensor, # (N,d) features of generated images
+    fake:Tensor|np.ndarray, # (N,d) features of generated images
     points:int=8, # sizes between a quarter of N (or 2d, if that is more, but at most N/2) and N
     generator:torch.Generator|None=None, # which images are taken
 ) -> tuple[float, list, list]: # distance at infinite N, the sizes, the distances
@@ -255,6 +310,7 @@ def kernel_mean(
     chunk:int=2048, # rows at a time, so that memory does not grow with n·m
 ) -> float:
     "Mean of (x·y/d + 1)³ over all pairs, in float64."
+    check_features(x, 2 if y is None else 1)
     same, x, total = y is None, x.double(), 0.
     y = x if y is None else y.double()
     for i, a in enumerate(x.split(chunk)):
@@ -268,8 +324,8 @@ def kernel_mean(
 
 # %% ../nbs/07_fid.ipynb #13ef9688
 def kid(
-    real_features, # (n,d), numpy or torch
-    fake_features, # (m,d)
+    real_features:Tensor|np.ndarray, # (n,d)
+    fake_features:Tensor|np.ndarray, # (m,d)
     subsets:int|None=None, # number of random subsets to average over; None: all pairs at once
     subset_size:int=1000, # images of either side in a subset
     generator:torch.Generator|None=None, # which images are in the subsets
@@ -293,12 +349,13 @@ def _check_widths(real, fake):
 
 # %% ../nbs/07_fid.ipynb #64ceb618
 def kid_error(
-    real_features, # (n,d), numpy or torch
-    fake_features, # (m,d)
+    real_features:Tensor|np.ndarray, # (n,d)
+    fake_features:Tensor|np.ndarray, # (m,d)
     blocks:int=10, # random parts of either side, left out one after the other
 ) -> float: # up to √2 too large where the sets are alike
     "Standard error of `kid`, had other real and fake images been drawn: jackknife by blocks (Efron 1982)."
     sides = [check_features(x, 2 * blocks).double() for x in (real_features, fake_features)]
+    _check_widths(*sides)
     real, fake = (x[torch.randperm(len(x), generator=seeded(0))].tensor_split(blocks) for x in sides)
     d, variance = sides[0].shape[1], 0.
     def kernel(products): return ((products / d + 1)**3).sum().item()
@@ -334,12 +391,13 @@ def radii(
     chunk:int=1000, # rows at a time
 ) -> Tensor: # (n,)
     "Distance of each row to its k-th nearest neighbour, itself not counted."
+    if k >= len(x): raise InputError(f"{len(x)} rows have no {k} neighbours each")
     return torch.cat([distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(chunk)])
 
 # %% ../nbs/07_fid.ipynb #f43a6451
 def prdc(
-    real, # (n,d) features, numpy or torch
-    fake, # (m,d) features
+    real:Tensor|np.ndarray, # (n,d) features
+    fake:Tensor|np.ndarray, # (m,d) features
     k:int=5, # neighbours; Naeem et al. 2020 take 5, Kynkäänniemi et al. 2019 take 3
     chunk:int=1000, # rows at a time
 ) -> dict[str, float]: # precision, recall, density, coverage
@@ -349,7 +407,7 @@ def prdc(
     if k < 1 or min(len(real), len(fake)) <= k:
         raise InputError(f"{k} neighbours were asked for with {len(real)} real and {len(fake)} fake images: "
                          "more than k of each are needed, and k from 1 on")
-    if not (real.is_floating_point() and real.dtype == fake.dtype): real, fake = real.double(), fake.double()
+    if not real.dtype == fake.dtype == torch.float32: real, fake = real.double(), fake.double()
     real_radii, fake_radii = radii(real, k, chunk), radii(fake, k, chunk)
     inside, recalled, density, covered = torch.zeros_like(fake_radii, dtype=torch.bool), 0, 0, 0
     for part, radius in zip(real.split(chunk), real_radii.split(chunk), strict=True):
@@ -363,4 +421,15 @@ def prdc(
                 density=density / (k * len(fake)), coverage=covered / len(real))
 
 # %% ../nbs/07_fid.ipynb #9a4d9551
-guard(__name__)
+guard(__name__, {
+    "root_trace.cov1": "d d float finite", "root_trace.cov2": "d d float finite",
+    "frechet_distance.mu1": "… float", "frechet_distance.mu2": "… float",
+    "frechet_distance.cov1": "… float", "frechet_distance.cov2": "… float",
+    "check_features.features": "… empty", "least": "0..", "Moments.update.features": "… empty", "keep": "0..",
+    "low_rank_root_trace.x": "n d", "low_rank_root_trace.y": "m d", "kernel_mean.x": "n d",
+    "kernel_mean.y": "m d float finite",
+    "warn_of_few.n": "0..", "warn_of_few.d": "0..", "stacklevel": "1..1000", "points": "2..1000",
+    "chunk": "1..10000",
+    "subsets": "1..10000", "subset_size": "2..", "blocks": "2..100", "k": "1..",
+    "distances.a": "n d float finite", "distances.b": "m d float finite", "radii.x": "n d float finite",
+}, undisturbed())  # whatever earlier cells have left behind

@@ -44,6 +44,7 @@ def in_one_line(text: object) -> str:
 def guard(
     module: str,  # `__name__`, in the last line of a module
     known: dict[str, str] | None = None,  # parameter, or "function.parameter" → what it may be, as described below
+    around: collections.abc.Callable | None = None,  # a decorator of all of them, such as `undisturbed()`
 ) -> None:
     """Check what is given to the public functions, classes and methods of a module; wrong input is an `InputError`.
 
@@ -53,9 +54,9 @@ def guard(
     number stands for itself, `…` for any dimensions, `empty` allows sizes of 0. `"1..10"`: a number from 1 to 10;
     either end may be missing; after a shape it holds for all values. `"with history epochs"`: an object that has these.
     `"device"`: a device of torch that is there. `"any"`: nothing but the kind. A method is `"Class.method.parameter"`,
-    a parameter that stands as `"parameter"` means the same in all functions that have it. Two failures of the call itself are wrong input, too: what a network that was handed in
-    raises at what it is given, and memory that is not there. In a notebook nothing happens: there a function stands as
-    it is written.
+    a parameter that stands as `"parameter"` means the same in all functions that have it. Two failures of the call
+    itself are wrong input, too: what a network that was handed in raises at what it is given, and memory that is not
+    there. In a notebook nothing happens: there a function stands as it is written.
     """
     if module not in sys.modules: raise TypeError(f"guard: {shown(module)} is not the name of an imported module")
     known, home = known or {}, sys.modules[module].__dict__
@@ -64,24 +65,25 @@ def guard(
     for name in names:
         thing = home[name]
         if getattr(thing, "__module__", None) != module or hasattr(thing, MARK): continue
-        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used)
-        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used)
+        if inspect.isfunction(thing): home[name] = _guarded(thing, name, known, used, around)
+        elif inspect.isclass(thing) and not issubclass(thing, BaseException): _guard_class(thing, known, used, around)
     unknown = set(known) - used
     if names and unknown: raise TypeError(f"guard of {module}: no function has {sorted(unknown)}")
 
 
-def _guard_class(cls: type, known: dict, used: set) -> None:
+def _guard_class(cls: type, known: dict, used: set, around) -> None:
     for name, thing in list(vars(cls).items()):
         if (name.startswith("_") and name != "__init__") or name == "forward": continue
         kind = type(thing) if isinstance(thing, classmethod | staticmethod) else None
         function = thing.__func__ if kind else thing
         if not inspect.isfunction(function) or hasattr(function, MARK): continue
         label = cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"
-        checked = _guarded(function, label, known, used)
+        checked = _guarded(function, label, known, used, around)
         setattr(cls, name, kind(checked) if kind else checked)
 
 
-def _guarded(function, label: str, known: dict, used: set):
+def _guarded(function, label: str, known: dict, used: set, around):
+    if around: function = around(function)
     signature = inspect.signature(function)
     rules = {}
     for name in signature.parameters:
@@ -250,7 +252,7 @@ def _check_tensor(what: str, x, rule: str, sizes: dict) -> None:
         elif flag in KINDS: right = dtype == KINDS[flag]
         else: continue
         if not right: raise InputError(f"{what} has to hold {KINDS[flag].replace('_', ' ')} values, not {shown(x)}")
-    if "finite" in flags and not bool((torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)).all()):
+    if "finite" in flags and not (torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)).all():
         raise InputError(f"{what} holds NaN or infinities: {shown(x)}")
     for found in limits:
         low, high = x.min().item(), x.max().item()

@@ -1,6 +1,7 @@
 """Networks for training: by name or of one's own; counted before they fill the memory, checked before training."""
 import copy
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def outline(
 ) -> tuple[nn.Module, nn.Module] | None:  # G, D on the device "meta"; None if networks of one's own cannot be there
     "The networks without memory: what their tensors are called, and their shapes."
     try:
-        with torch.device("meta"): return build_model(model, **_known(shape))
+        with torch.device("meta"): return inspect.unwrap(build_model)(model, **_known(shape))  # as it is, on this device
     except InputError: raise
     except Exception as e:  # what is wrong is met again, and said, where they are built for real
         if "overflow" not in str(e).lower(): return None

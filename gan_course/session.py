@@ -1,12 +1,13 @@
 """What earlier cells of a session left behind, and how many numbers are drawn, changes no result."""
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from .core import seeded
-from .guards import guard
+from .guards import InputError, guard
 
 __all__ = ["undisturbed", "draw_latents"]
 
@@ -47,8 +48,11 @@ def draw_latents(
     `torch.randn` fills blocks of 16 numbers and draws the last 16 anew if the total is no multiple of 16: a multiple
     of 16 latents is drawn, and cut."""
     shape = (shape,) if isinstance(shape, int) else shape
+    if min(shape, default=1) < 1 or n * math.prod(shape) > 2**28:
+        raise InputError(f"{n:,} latents of shape {shape} cannot be drawn: each size has to be 1 or more, "
+                         f"and all of them together at most {2**28:,} numbers")
     some = torch.randn(-(-n // 16) * 16, *shape, generator=seeded(*seed), dtype=torch.float32, device="cpu")
     return some[:n].clone() if len(some) > n else some
 
 
-guard(__name__)
+guard(__name__, {"n": "1.."})

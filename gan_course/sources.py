@@ -12,8 +12,9 @@ __all__ = ['Source', 'images_in', 'one_line', 'checked', 'some_of', 'check_count
 import hashlib
 import itertools
 import math
+import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ from .fid import FeatureStats, frechet_distance, warn_of_few
 from .guards import guard
 from .imagefiles import list_images, open_picture, read_rgb
 from .runs import Run, open_run, ready_folder
-from .session import draw_latents
-from .storage import stamps
+from .session import draw_latents, undisturbed
+from .storage import open_regular, stamps
 
 # %% ../nbs/36_sources.ipynb #e183df37
 @dataclass
@@ -80,7 +81,8 @@ def checked(
     "Batches as bytes; an `InputError` as soon as they are no images in [-1,1]."
     seen, bright, batch = 0, True, None
     try:
-        for batch in batches:
+        for given in batches:
+            batch = images_in(given, name)
             pixels = check_images(batch, part=True)
             seen += len(batch)
             bright = bright and batch.is_floating_point() and bool((batch >= 0).all())
@@ -137,16 +139,17 @@ def digest(
 ) -> str:
     "A fingerprint of all pixels: other content never gets these images' statistics."
     total = hashlib.sha256(str(tuple(images.shape)).encode())
-    for part in images.split(4096): total.update(np.ascontiguousarray(part.numpy()).data)
+    for part in images.split(4096):
+        total.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
 
 # %% ../nbs/36_sources.ipynb #8204c29f
 def from_folder(
-    folder, # path; searched at any depth
+    folder:str|Path, # searched at any depth
     n:int|None=None, # images taken; None: all
 ) -> Source:
     "A source of image files at their own size: nothing is scaled or cut."
-    folder = Path(folder).expanduser().resolve()
+    folder = Path(os.path.realpath(os.path.expanduser(folder)))
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: give the path of a folder that holds images")
     files = list_images(folder)
@@ -163,9 +166,10 @@ def from_folder(
 
 # %% ../nbs/36_sources.ipynb #ef7836c5
 def size_of(
-    files:list, # paths of images
+    files:Sequence[str|Path], # of images
 ) -> str: # "height×width", of the smallest and the largest if they differ
     "The size of image files, from their headers."
+    if not files: raise InputError("there are no files: give paths of images")
     def shape(file):
         try:
             with open_picture(file) as image:
@@ -177,7 +181,7 @@ def size_of(
 
 # %% ../nbs/36_sources.ipynb #2963142a
 def read_file(
-    file, # path of an image
+    file:str|Path, # of an image
 ) -> Tensor: # (3,H,W) uint8
     "One image file at its own size."
     try: return torch.from_numpy(np.array(read_rgb(file))).permute(2, 0, 1)
@@ -186,7 +190,7 @@ def read_file(
 
 # %% ../nbs/36_sources.ipynb #31c01e62
 def same_size(
-    images:list, # of (3,H,W)
+    images:list[Tensor], # of (3,H,W)
 ) -> list: # of (B,3,H,W)
     "Stacks of images of equal size."
     shapes = dict.fromkeys(tuple(image.shape) for image in images)
@@ -200,7 +204,8 @@ def first_of(
 ) -> Iterator[Tensor]:
     "The first n images of batches, cut smaller; no batch more than needed is asked for."
     left = math.inf if n is None else n
-    for batch in batches:
+    for given in batches:
+        batch = images_in(given, "a batch")
         part = batch if len(batch) <= left else batch[:int(left)]
         left -= len(part)
         if len(part): yield from part.split(batch_size)
@@ -286,18 +291,25 @@ def latent_shape(
         raise InputError(f"{type(G).__name__} has no latent_dim: "
                          "say how long z is, as in latent_dim=100, or give its images as a tensor")
     shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    if all(isinstance(k, int) and k > 0 for k in shape) and shape: return shape
+    if all(type(k) is int and k > 0 for k in shape) and shape: return shape
     raise InputError(f"latent_dim is {given!r}: "
                      "the length of z, or its shape, is expected, such as 100 or (100, 1, 1)")
 
 # %% ../nbs/36_sources.ipynb #7b3f0c24
-@torch.no_grad()
 def images_of(
     G:Callable,
     z:Tensor, # (B,…)
     name:str, # of the generator, for the error
 ) -> Tensor: # (B,C,H,W), as G gives them
     "Images of these latents; a network is put into eval mode for it, and moves nowhere."
+    try: return _made(G, z, name)
+    except InputError: raise
+    except Exception as e:  # a stranger's code may raise anything
+        raise InputError(f"{name} makes no images of latents {tuple(z.shape)}: {one_line(e)}") from None
+
+# %% ../nbs/36_sources.ipynb #7b3f0c2a
+@torch.no_grad()
+def _made(G, z, name):
     if not isinstance(G, nn.Module): return images_in(G(z), name)
     tensors = itertools.chain(G.parameters(), G.buffers())
     like = next((x for x in tensors if x.is_floating_point()), z)
@@ -317,7 +329,7 @@ def fitting_latents(
     refused = []
     for form in ([z, z[..., None, None]] if z.ndim == 2 else [z]):
         some = form[:16]
-        try: images = images_of(G, some, name)
+        try: images = _made(G, some, name)
         except Exception as e:  # a stranger's code may raise anything
             refused.append(f"latents {tuple(some.shape)}: {one_line(e)}")
             continue
@@ -362,20 +374,21 @@ class GivenMoments:
 
 # %% ../nbs/36_sources.ipynb #7b3f0c30
 def read_moments(
-    path, # of a file .npz that holds `mu` and `sigma`
+    path:str|Path, # of a file .npz that holds `mu` and `sigma`
     most:int=4096, # dimensions that are believed
 ) -> GivenMoments:
     "Statistics as `python -m pytorch_fid --save-stats` writes them; nothing in the file is executed."
-    path, keys = Path(path).expanduser(), ("mu", "sigma")
+    path, keys = Path(os.path.expanduser(path)), ("mu", "sigma")
     try:
-        with zipfile.ZipFile(path) as file:
-            size = sum(file.getinfo(f"{k}.npy").file_size for k in keys)
-        if size > 8 * most * (most + 1) + 1000: raise InputError(f"they unpack to {size:,} bytes")
-        with np.load(path, allow_pickle=False) as file:
-            mu, sigma = (file[k].astype(np.float64) for k in keys)
+        with open_regular(path) as f:
+            with zipfile.ZipFile(f) as file: size = sum(file.getinfo(f"{k}.npy").file_size for k in keys)
+            if size > 8 * most * (most + 1) + 1000: raise InputError(f"they unpack to {size:,} bytes")
+            f.seek(0)
+            with np.load(f, allow_pickle=False) as file:
+                mu, sigma = (file[k].astype(np.float64) for k in keys)
         if mu.ndim != 1 or sigma.shape != 2 * mu.shape:
             raise InputError(f"shapes {mu.shape} and {sigma.shape}")
-    except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as e:
+    except Exception as e:  # a stranger's file can make its reader raise nearly anything
         raise InputError(f"{path} cannot be read as statistics of pytorch-fid ({one_line(e)}): "
                          "a file .npz with numbers mu (d,) and sigma (d,d) is expected") from None
     return GivenMoments(mu, sigma, str(path))
@@ -433,8 +446,9 @@ def opened(
     **how, # for `load_images`
 ) -> Any: # Run, ImageSet, GivenMoments, path of a folder; or `what`
     "What a path or a name stands for; anything else as it is."
+    choose(split, ["train", "test"], "split")
     if not isinstance(what, str|Path): return what
-    path, ready = Path(what).expanduser(), [p.name for p in ready_folder().iterdir()]
+    path, ready = Path(os.path.expanduser(what)), [p.name for p in ready_folder().iterdir()]
     if (path/"config.json").is_file() or (str(what) in ready and not path.exists()): return open_run(what)
     if path.suffix == ".npz" and not path.is_dir(): return read_moments(path)
     if is_folder(what): return path
@@ -454,4 +468,9 @@ def limited(
     return replace(source, n=n, batches=batches, key=None)
 
 # %% ../nbs/36_sources.ipynb #9a4d8014
-guard(__name__)
+guard(__name__, {
+    "Source.n": "0..", "Source.batches": "any", "images_in.given": "any",
+    "total": "1..1e8", "digest.images": "…",
+    "batch_size": "1..1e9", "in_stacks.most": "1..1e9", "z": "N …", "read_moments.most": "1..16384",
+    "GivenMoments.mean": "d", "GivenMoments.cov": "d d",
+}, undisturbed())

@@ -26,7 +26,8 @@ from .core import InputError
 from .guards import guard
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
-           "cache_key", "write_rows", "open_rows", "cached", "open_regular", "stamps", "half_weights", "float_weights"]
+           "cache_key", "write_rows", "open_rows", "cached", "cached_file", "open_regular", "stamps", "half_weights",
+           "float_weights"]
 
 
 @contextlib.contextmanager
@@ -108,10 +109,16 @@ def epoch_in(
     unknown: Any = None,  # what to return if it does not say so
 ) -> Any:  # whole number, or `unknown`
     "The epoch after which a checkpoint was written."
-    try:
-        with safe_open(file, "pt") as f: epoch = (f.metadata() or {}).get("epoch", "")
-    except (SafetensorError, OSError): return unknown
+    epoch = _note(file, "epoch")
     return int(epoch) if epoch.isascii() and epoch.isdecimal() and len(epoch) < 10 else unknown
+
+
+def _note(file: str | Path, name: str) -> str:
+    "What stands under a name in the head of a safetensors file, if there is such a one."
+    try:
+        if not Path(file).is_file(): return ""  # a pipe would be waited for
+        with safe_open(file, "pt") as f: return (f.metadata() or {}).get(name, "")
+    except (SafetensorError, OSError): return ""
 
 
 def check_inside(
@@ -230,19 +237,20 @@ def _kept(
 _said: set = set()  # places whose trouble has been told
 
 
-def _say_once(place: Path, problem: OSError):
+def _say_once(place: Path, problem: BaseException):
     if str(place) in _said: return
     _said.add(str(place))
-    warnings.warn(f"decoded images are not kept: {place} cannot be written ({problem.strerror or problem}); "
+    why = getattr(problem, "strerror", None) or problem
+    warnings.warn(f"decoded images and statistics are not kept: {place} cannot be written ({why}); "
                   "the work goes on without; set GAN_COURSE_DATA to a folder that can be written", stacklevel=4)
 
 
-def _prune(place: Path, key: str, of: str, days: float = 90):
+def _prune(place: Path, key: str, of: str):
     "Entries of the same thing in an earlier state, and those that nobody has asked for in a long time."
     for facts_file in place.glob("*.json"):
         try:
-            entry, old = json.loads(facts_file.read_text()), time.time() - facts_file.stat().st_mtime > days * 86400
-            if old or (of and entry.get("of") == of and entry.get("key") != key):
+            entry = json.loads(facts_file.read_text())
+            if _is_old(facts_file) or (of and entry.get("of") == of and entry.get("key") != key):
                 for file in (facts_file, facts_file.with_suffix(".npy")): file.unlink(missing_ok=True)
         except (OSError, ValueError, AttributeError): pass  # another process was quicker, or no entry at all
 
@@ -257,7 +265,7 @@ def cached(
 ) -> tuple[Tensor, dict]:  # images (N,C,H,W) uint8, facts as they went through JSON
     "Images from the cache, or produced now and kept there; an entry that cannot be right is made anew."
     place = data_root(root) / "cache"
-    stem = f"{re.sub('[^A-Za-z0-9_.-]+', '-', name)[:40]}-{key}"
+    stem = f"{_word(name)}-{key}"
     file, facts_file = place / f"{stem}.npy", place / f"{stem}.json"
     entry = _kept(file, facts_file, key)
     if entry and not again(entry[1]):
@@ -293,6 +301,39 @@ def _keep(spool: _Spool, part: Path, file: Path, facts_file: Path, entry: dict) 
     os.replace(part, file)
     _prune(file.parent, entry["key"], entry["of"])
     return images
+
+
+def cached_file(
+    name: str,  # begins the file's name
+    key: str,  # from `cache_key`
+    load: Callable[[Path], Any],  # an `InputError` if a file is not there, damaged, or of something else
+    produce: Callable[[], Any],
+    save: Callable[[Any, Path], None],
+    root: str | Path | None = None,  # data root
+    of: str = "",  # as for `cached`; earlier states have it among the notes of their files
+) -> Any:
+    "What a file of the cache holds, or what is produced now and kept there; what cannot be right is made anew."
+    place = data_root(root) / "cache"
+    file = place / f"{_word(name)}-{key}.safetensors"
+    try:
+        kept = load(file)
+        with contextlib.suppress(OSError): os.utime(file)  # it is in use
+        return kept
+    except InputError: made = produce()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        save(made, file)
+    except (OSError, SafetensorError, InputError) as e: _say_once(place, e.__context__ or e)
+    for entry in place.glob("*.safetensors"):
+        with contextlib.suppress(OSError):  # another process was quicker
+            if entry != file and (_is_old(entry) or (of and _note(entry, "of") == of)): entry.unlink()
+    return made
+
+
+def _word(name: str) -> str: return re.sub("[^A-Za-z0-9_.-]+", "-", name)[:40]
+
+
+def _is_old(file: Path, days: float = 90) -> bool: return time.time() - file.stat().st_mtime > days * 86400
 
 
 def open_regular(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .core import ImageSet, InputError, progress_bar, seeded, to_float
 from .guards import guard
+from .session import undisturbed
 from .storage import atomic_write, float_weights, half_weights, writing
 
 # %% ../nbs/33_toybirds.ipynb #a58e9dd8
@@ -188,6 +189,7 @@ def mask_boxes(
     return torch.stack([x, y, width, height], 1).float()
 
 # %% ../nbs/33_toybirds.ipynb #9f8164bc
+@undisturbed()
 def toy_birds(
     n:int, # number of images
     seed:int=0, # other seeds give other birds
@@ -210,6 +212,7 @@ def toy_birds(
     return ImageSet(images, species, SPECIES, masks, mask_boxes(masks), "toy-birds", f"seed {seed}")
 
 # %% ../nbs/33_toybirds.ipynb #658c184b
+@undisturbed()
 def degrade(
     x:Tensor, # (B,3,H,W) in [-1,1]
     generator:torch.Generator, # where the random numbers come from
@@ -262,6 +265,7 @@ class ToyJudge(nn.Module):
         return self.layers(x).split([len(SPECIES), len(ACCENTS), len(ACCENTS), 1], 1)
 
 # %% ../nbs/33_toybirds.ipynb #1bdc6417
+@undisturbed(grad=True)
 def train_judge(
     steps:int=3600, # of 128 birds and 48 images without one each
     n:int=40_000, # birds to learn from; half of them keep the rule
@@ -307,6 +311,7 @@ def save_judge(
 
 # %% ../nbs/33_toybirds.ipynb #2a17238d
 @lru_cache
+@undisturbed()
 def _judge(device):
     net = ToyJudge().eval()
     net.load_state_dict(float_weights(load_file(JUDGE_FILE)))
@@ -332,7 +337,7 @@ def _check_floats(images):
                          "[-1,1] is wanted")
 
 # %% ../nbs/33_toybirds.ipynb #752b6cb8
-@torch.no_grad()
+@undisturbed()
 def read_birds(
     images:Tensor, # (N,3,S,S) uint8, or float in [-1,1]; S 32 or 64
     net:ToyJudge|None=None, # None: the judge that comes with the package

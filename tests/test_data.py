@@ -52,9 +52,9 @@ def test_an_image_set_of_what_is_at_hand():
 @pytest.mark.parametrize("images, match", [
     (torch.rand(2, 3, 8, 8), "float32: give uint8"),
     (np.zeros((2, 3, 8, 8)), "float64: give uint8"),
-    (torch.zeros(3, 8, 8, dtype=torch.uint8), r"shape \(3, 8, 8\): give \(N,C,H,W\)"),
+    (torch.zeros(3, 8, 8, dtype=torch.uint8), r"shape \(3, 8, 8\) were given: \(N,3,H,W\)"),
     (np.zeros((0, 3, 8, 8), np.uint8), "is empty"),
-    (np.zeros((2, 8, 8, 3), np.uint8), "channels last"),
+    (np.zeros((2, 8, 8, 3), np.uint8), "channels come second"),
     ([1, 2], "type list"),
     ("toy-birds", "type str"),
     (None, "type NoneType"),

@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,13 +18,25 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from gan_course import evaluation as E
 from gan_course import features as X
+from gan_course import fid
 from gan_course import sources as S
-from gan_course.core import ImageSet, InputError, seeded, to_float, to_uint8
-from gan_course.data import load_images
+from gan_course.core import (
+    ImageSet,
+    InputError,
+    as_bytes,
+    cut_grid,
+    image_grid,
+    seeded,
+    show_images,
+    to_float,
+    to_uint8,
+)
+from gan_course.data import at_size, load_images
 from gan_course.dcgan import build_model
 from gan_course.evaluation import evaluate
 from gan_course.fid import FeatureStats, frechet_from_stats, kid, prdc
@@ -33,7 +46,7 @@ from gan_course.session import draw_latents, undisturbed
 from gan_course.settings import TrainConfig, as_image_set
 from gan_course.steps import generate
 from gan_course.storage import data_root
-from gan_course.toybirds import degrade, toy_birds
+from gan_course.toybirds import degrade, species_of, toy_birds
 from gan_course.training import train
 
 WEIGHTS = Path(torch.hub.get_dir()) / "checkpoints" / Path(X.INCEPTION_URL).name
@@ -100,7 +113,7 @@ def test_wrong_images_give_no_number(images, message, stub):
 def test_one_nan_among_many_pixels_is_found():
     x = torch.rand(4, 3, 8, 8) * 2 - 1
     x[2, 1, 3, 3] = float("nan")
-    with pytest.raises(InputError): X.check_images(x)
+    with pytest.raises(InputError, match="look for NaN"): X.check_images(x)
 
 
 def test_wrong_sources_give_no_number(tmp_path, stub, root):
@@ -121,7 +134,9 @@ def test_wrong_sources_give_no_number(tmp_path, stub, root):
         for how in (dict(n_real=n), dict(n_fake=n)):
             with pytest.raises(InputError, match=f"{n} images were asked for: ask for 2 or more"):
                 evaluate(noise(30), real, progress=False, **how)
-    with pytest.raises(InputError, match="keep is 0"): evaluate(noise(30), real, keep=0, progress=False)
+    for name, value in dict(keep=0, k=0, batch_size=10**9).items():
+        with pytest.raises(InputError, match=f"{name} has to be"):
+            evaluate(noise(30), real, progress=False, **{name: value})
 
 
 def test_few_images_have_a_distance_and_no_neighbours(stub, root):
@@ -169,7 +184,7 @@ def test_extraction_does_not_depend_on_the_batch_and_takes_floats():
     whole = X.extract_features(x, "small", batch_size=20, progress=False)
     assert torch.allclose(whole, X.extract_features(x, "small", batch_size=7, progress=False), atol=1e-5)
     assert torch.allclose(whole, X.extract_features(x.float() / 127.5 - 1, "small", progress=False), atol=1e-5)
-    assert X.extract_features(x[:0], "small", progress=False).shape == (0, 64)
+    with pytest.raises(InputError, match="empty"): X.extract_features(x[:0], "small", progress=False)
 
 
 # --- evaluate
@@ -536,9 +551,70 @@ def test_statistics_are_computed_once(root, monkeypatch):
     for images, extractor, kw in ((ImageSet(other, name="noise"), None, {}), (held_out, None, {}),
                                   (real, None, dict(n=30)), (real, newer, {}), (real, None, dict(keep=20))):
         assert cost(images, extractor, **kw)[0] > 0
-    for file in root.glob("cache/stats-*"): file.write_bytes(b"cut off")
-    assert cost(real)[0] == 40  # a spoiled file is made anew
     for _ in range(2): assert cost(ImageSet(noise(40), name=""))[0] == 40  # nameless images are not kept
+
+
+def spoilt(whole, other):
+    """Files that are not what was kept: the bytes, and what is wrong with them."""
+    half = bytearray(whole)
+    half[len(half) // 2] ^= 1
+    return {"empty": b"", "cut off": whole[:-9], "its head only": whole[:300], "no safetensors": b"cut off",
+            "one bit": bytes(half), "of other images": other}
+
+
+@pytest.mark.parametrize("name", spoilt(b"whole", b""))
+def test_spoilt_statistics_are_made_anew(name, root):
+    def measure(x): return E.real_stats(ImageSet(x, name="noise"), "small", progress=False)
+    expected = measure(noise(40))
+    file, = root.glob("cache/stats-*")
+    whole = file.read_bytes()
+    measure(noise(40, seed=1))
+    other, = set(root.glob("cache/stats-*")) - {file}
+    file.write_bytes(spoilt(whole, other.read_bytes())[name])
+    found = measure(noise(40))
+    assert torch.equal(found.cov, expected.cov) and torch.equal(found.features, expected.features)
+    assert torch.equal(FeatureStats.load(file).cov, expected.cov)
+
+
+def test_statistics_of_a_folder_replace_those_of_its_earlier_state(tmp_path, root):
+    folder, other = (write(tmp_path / name, noise(30, seed=i)) for i, name in enumerate("ab"))
+    def kept(): return {file.name for file in root.glob("cache/stats-*")}
+    for place in (other, folder): E.real_stats(place, "small", progress=False)
+    before = kept()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "0000.png")
+    E.real_stats(folder, "small", progress=False)
+    assert len(kept()) == len(before) == 2 and len(kept() & before) == 1
+    E.real_stats(other, "small", progress=False)
+    assert len(kept()) == 2
+    for file in root.glob("cache/stats-*"): os.utime(file, (0, 0))  # nobody has asked for them in decades
+    E.real_stats(ImageSet(noise(30), name="noise"), "small", progress=False)
+    assert len(kept()) == 1 and not kept() & before
+
+
+@pytest.mark.parametrize("obstacle", ("a file", "a folder", "full"))
+def test_statistics_that_cannot_be_kept_are_there_and_it_is_said_once(obstacle, root, monkeypatch):
+    real = ImageSet(noise(40), name="noise")
+    expected = E.real_stats(real, "small", progress=False)
+    file, = root.glob("cache/stats-*")
+    file.unlink()
+    if obstacle == "a file":
+        file.parent.rmdir()
+        file.parent.write_text("in the way")
+    if obstacle == "a folder": (file / "in the way").mkdir(parents=True)
+    if obstacle == "full":
+        def full(tensors, path, notes): raise SafetensorError("I/O error: No space left on device (os error 28)")
+        monkeypatch.setattr(fid, "save_file", full)
+    with pytest.warns(UserWarning, match="statistics are not kept") as said:
+        for _ in range(2): assert torch.equal(E.real_stats(real, "small", progress=False).cov, expected.cov)
+    assert len([w for w in said if "not kept" in str(w.message)]) == 1
+
+
+def test_threads_may_measure_the_same_at_once(root):
+    real = ImageSet(noise(40), name="noise")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: E.real_stats(real, "small", progress=False), range(8)))
+    assert all(torch.equal(s.cov, found[0].cov) for s in found)
+    assert [file.suffix for file in (root / "cache").iterdir()] == [".safetensors"]
 
 
 def test_a_changed_folder_is_measured_anew(tmp_path, stub, root):
@@ -738,13 +814,16 @@ def left_behind(name):
         yield
 
 
+LEFT = ("dtype", "device", "autocast", "grad", "inference", "precision")
+
+
 def state():
     return (torch.get_default_dtype(), torch.get_default_device(), torch.is_autocast_enabled("cpu"),
             torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_float32_matmul_precision(),
             torch.get_num_threads())
 
 
-@pytest.mark.parametrize("name", ("dtype", "device", "autocast", "grad", "inference", "precision"))
+@pytest.mark.parametrize("name", LEFT)
 def test_what_earlier_cells_left_changes_no_number(name, tmp_path):
     run, real = ready_run("toy-birds-dcgan"), toy_birds(80, 1)
     def numbers(place):
@@ -763,6 +842,57 @@ def test_what_earlier_cells_left_changes_no_number(name, tmp_path):
         assert state() == before
     assert found[:2] == wanted[:2]
     for a, b in zip(found[2:], wanted[2:], strict=True): assert torch.equal(a, b)
+
+
+def tensors_of(found):
+    """What a call returned, as a list of tensors and numbers."""
+    if isinstance(found, torch.nn.Module): found = list(found.state_dict().values())
+    if isinstance(found, ImageSet): found = [found.images, found.labels, found.masks, found.boxes]
+    if isinstance(found, dict): found = list(found.values())
+    return [x for part in found for x in tensors_of(part)] if isinstance(found, list | tuple) else [found]
+
+
+X8, Y8, BIRDS = torch.randn(60, 8, generator=seeded(1)), torch.randn(50, 8, generator=seeded(2)), toy_birds(40, 3)
+MEAN, COV = X8.double().mean(0).numpy(), X8.double().T.cov().numpy()
+CALLS = {
+    "toy_birds": lambda place, pictures: toy_birds(20, 5),
+    "load_images": lambda place, pictures: load_images("toy-birds", limit=20),
+    "a folder": lambda place, pictures: load_images(pictures, size=16, root=place, progress=False),
+    "at_size": lambda place, pictures: at_size(ImageSet(BIRDS.images, name="b"), 16, place),
+    "degrade": lambda place, pictures: degrade(to_float(BIRDS.images), seeded(1), blur=1.),
+    "species_of": lambda place, pictures: species_of(BIRDS.images),
+    "dcgan": lambda place, pictures: build_model("dcgan", base_channels=4),
+    "sagan": lambda place, pictures: build_model("sagan", base_channels=8),
+    "a generator's weights": lambda place, pictures: ready_run("toy-birds-dcgan").generator(),
+    "kid": lambda place, pictures: [kid(X8, Y8), kid(X8, Y8, 2, 20), fid.kid_error(X8, Y8)],
+    "prdc": lambda place, pictures: prdc(X8, Y8),
+    "frechet_distance": lambda place, pictures: fid.frechet_distance(MEAN, COV, MEAN + 1, COV),
+    "statistics": lambda place, pictures: [
+        stats(X8).cov, frechet_from_stats(stats(X8), stats(Y8)), fid.extrapolate(stats(X8), Y8)],
+    "extract_features": lambda place, pictures: small(BIRDS.images),
+    "train_small": lambda place, pictures: X.train_small(3, 200),
+    "real_stats": lambda place, pictures: E.real_stats(BIRDS, "small", root=place, progress=False).cov,
+    "evaluate a folder": lambda place, pictures: evaluate(pictures, BIRDS, extractor="small", progress=False).values,
+    "grids": lambda place, pictures: cut_grid(image_grid(as_bytes(to_float(BIRDS.images).numpy())), 40, 32),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_gives_the_same_whatever_was_left_behind(call, tmp_path, root):
+    pictures = write(tmp_path / "pictures", noise(30, 20))
+    wanted = tensors_of(CALLS[call](tmp_path / "plain", pictures))
+    for name in LEFT:
+        with left_behind(name):
+            before, found = state(), tensors_of(CALLS[call](tmp_path / name, pictures))
+            assert state() == before, name
+            for a, b in zip(found, wanted, strict=True):
+                if isinstance(b, torch.Tensor): assert torch.equal(a, b) and a.dtype == b.dtype, name
+                else: assert a == b, name
+
+
+def test_statistics_begun_in_inference_mode_go_on_outside():
+    with torch.inference_mode(): s = FeatureStats().update(X8)
+    assert s.update(Y8).n == 110
 
 
 def test_generators_in_float64_and_wrapped_give_the_same_numbers():
@@ -797,10 +927,60 @@ def test_colour_beside_a_grey_generator_is_made_grey():
     (torch.full((8, 3, 32, 32), torch.nan), "to_uint8"), (torch.rand(8, 3, 32, 32) > .5, "to_uint8"),
     (torch.rand(8, 3, 32, 32).numpy(), "to_uint8"),
     (torch.zeros(8, 2, 32, 32, dtype=torch.uint8), "C 1 or 3"),
-    (torch.zeros(0, 3, 32, 32, dtype=torch.uint8), "from 1")))
+    (torch.zeros(0, 3, 32, 32, dtype=torch.uint8), "is empty")))
 def test_images_of_another_range_are_never_trained_on(images, words):
     with pytest.raises(InputError, match=words): as_image_set(images)
     with pytest.raises(InputError): as_image_set(ImageSet(images, name="mine"))
+
+
+@pytest.mark.parametrize("images", (
+    BIRDS.images, BIRDS.images.numpy(), BIRDS.images[:1, :1], to_float(BIRDS.images).double().numpy(),
+    to_float(BIRDS.images).bfloat16(), to_float(BIRDS.images).requires_grad_(), BIRDS.images[0],
+    BIRDS.images.numpy()[:, :, ::-1], torch.tensor([-1., 1.]).expand(1, 3, 4, 2)))
+def test_images_are_shown_as_they_are(images):
+    shown = show_images(images, padding=0, cols=1).axes[0].images[0].get_array()
+    pixels = torch.as_tensor(np.array(images) if isinstance(images, np.ndarray) else images).detach()
+    if pixels.is_floating_point(): pixels = ((pixels.float() + 1) * 127.5).round()
+    c, h, w = pixels.shape[-3:]
+    wanted = pixels.reshape(-1, c, h, w).permute(0, 2, 3, 1).reshape(-1, w, c).squeeze(-1).numpy()
+    assert np.array_equal(np.asarray(shown).astype(int), wanted.astype(int))
+
+
+@pytest.mark.parametrize("change, message", (
+    (lambda x: x / 2 + .5, r"look like \[0,1\]"), (lambda x: 127.5 * x + 127.5, r"between 0 and 255"),
+    (lambda x: 1.1 * x, r"\[-1,1\] is expected"), (lambda x: x * torch.nan, "NaN"), (lambda x: x * torch.inf, "inf"),
+    (lambda x: x > 0, "type bool"), (lambda x: (100 * x).long(), "type int64"), (lambda x: x[:0], "empty"),
+    (lambda x: x[0, 0], r"\(32, 32\)"), (lambda x: x.permute(0, 2, 3, 1), "channels come second"),
+    (lambda x: torch.cat([x, x[:, :1]], 1), r"\(40, 4, 32, 32\)"), (list, "type list"),
+    (lambda x: x + 1j, "complex64")))
+def test_what_is_no_image_is_not_shown(change, message):
+    x = change(to_float(BIRDS.images))
+    for given in (x, x.numpy()) if isinstance(x, torch.Tensor) else [x]:
+        with pytest.raises(InputError, match=message) as e: show_images(given)
+        assert "\n" not in str(e.value)
+
+
+def test_what_lies_a_little_outside_is_clamped_and_nothing_else():
+    assert to_uint8(torch.tensor([-7., -1., 0., 1., 7.])).tolist() == [0, 0, 128, 255, 255]
+    for x in (torch.tensor([0., 255.]), torch.tensor([0., torch.nan]), torch.tensor([3, 255], dtype=torch.uint8)):
+        with pytest.raises(InputError): to_uint8(x)
+
+
+def test_a_grid_has_to_hold_what_is_cut_out_of_it():
+    grid = image_grid(BIRDS.images[:6], 4)
+    assert torch.equal(cut_grid(grid, 6, 32, 4), BIRDS.images[:6])
+    for wrong in ((9, 32, 4), (6, 33, 4), (6, 32, 8), (10**12, 32, 4)):
+        with pytest.raises(InputError, match="do not fit"): cut_grid(grid, *wrong)
+    with pytest.raises(InputError, match="too large"): image_grid(BIRDS.images, 10**12)
+    with pytest.raises(InputError, match="too large"): show_images(BIRDS.images, scale=1e6)
+
+
+def test_what_is_known_of_images_has_to_fit_them():
+    for wrong in (dict(labels=torch.arange(39)), dict(boxes=torch.rand(40, 3)), dict(masks=torch.ones(40, 31, 32) > 0),
+                  dict(labels=torch.rand(40))):
+        with pytest.raises(InputError): ImageSet(BIRDS.images, **wrong)
+    for index in (torch.tensor([40]), torch.ones(39) > 0, torch.tensor([.5]), torch.tensor([], dtype=torch.int64)):
+        with pytest.raises(InputError): BIRDS.subset(index)
 
 
 def test_floats_that_were_cast_to_black_are_said():

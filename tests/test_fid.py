@@ -1,11 +1,13 @@
 """Fréchet distance, KID, precision and recall against closed forms, torch-fidelity, prdc and scipy; bad input."""
 import math
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gan_course import fid
 from gan_course.core import InputError, seeded
@@ -275,6 +277,65 @@ def test_wrong_features_give_no_number():
     for attempt in (lambda: kid(good[:1], good), lambda: frechet_from_stats(stats(good), FeatureStats()),
                     lambda: stats(good[:1]).cov):
         with pytest.raises(InputError, match="at least 2"): attempt()
+
+
+@pytest.mark.parametrize("cov", (
+    -np.eye(3), np.diag([1, 1, -.1]), [[1, 2, 0], [2, 1, 0], [0, 0, 1]], [[0, 1, 0], [1, 0, 0], [0, 0, 0]]))
+def test_a_matrix_with_negative_eigenvalues_is_no_covariance(cov):
+    mu, good, cov = np.zeros(3), np.diag([1., 0, 2]), np.array(cov, float)
+    for a, b, name in ((good, cov, "cov2"), (cov, good, "cov1"), (np.zeros((3, 3)), cov, "cov2")):
+        with pytest.raises(InputError, match=f"{name} has negative eigenvalues"): frechet_distance(mu, a, mu, b)
+    rounded = np.diag([1., 0, 2]) - 1e-9 * np.eye(3)  # below 0 by rounding
+    assert frechet_distance(mu, rounded, mu, rounded) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("change, message", (
+    (lambda x: 1e200 * x, "huge"), (lambda x: x * np.inf, "infinit"), (lambda x: x.astype(int), "float"),
+    (lambda x: x + 1j, "float"), (lambda x: x > 0, "float"), (lambda x: x[0], "shape"), (lambda x: x[:0], "empty"),
+    (lambda x: x.tolist(), "ndarray"), (lambda x: None, "ndarray")))
+def test_what_cannot_be_features_gives_no_number(change, message):
+    good = cloud(30).double().numpy()
+    bad = change(good)
+    for attempt in (lambda: kid(good, bad), lambda: prdc(bad, good), lambda: fid.kid_error(good, bad, 3)):
+        with pytest.raises(InputError, match=message) as e: attempt()
+        assert "\n" not in str(e.value)
+    if message not in ("shape", "empty"):
+        mu, cov = good[0], np.cov(good.T)
+        with pytest.raises(InputError, match=message): frechet_distance(mu, cov, change(mu), cov)
+
+
+def test_one_feature_is_enough_and_one_image_is_not():
+    x, y = cloud(30)[:, :1], cloud(30, seed=1)[:, :1]
+    assert math.isfinite(kid(x, y)) and 0 <= prdc(x, y)["recall"] <= 1 and frechet_from_stats(stats(x), stats(y)) >= 0
+    for attempt in (lambda: kid(x[:1], y), lambda: fid.kernel_mean(x[:1]), lambda: fid.low_rank_root_trace(x[:1], y)):
+        with pytest.raises(InputError, match="at least 2"): attempt()
+    with pytest.raises(InputError, match="no 30 neighbours"): fid.radii(x, 30)
+
+
+def test_half_precision_does_not_overflow_in_distances():
+    x, y = 200 * cloud(60, 16), 200 * cloud(50, 16, seed=1)  # squares beyond 65504
+    assert prdc(x.half(), y.half()) == prdc(x.half().float(), y.half().float())
+
+
+def test_statistics_of_a_file_are_whole_and_those_asked_for(tmp_path):
+    file, tensors = tmp_path / "s.safetensors", dict(mean=torch.zeros(3).double(), scatter=torch.eye(3).double())
+    def written(about, **changed): save_file(tensors | changed, file, fid._KIND | about)
+    right = dict(n="5", keep="0", extractor="small")
+    written(right)  # as earlier versions wrote it, without a checksum
+    assert FeatureStats.load(file).n == 5
+    for about, changed in ((dict(n="5"), {}), (right | dict(n="many"), {}), (right | dict(n="-1"), {}),
+                           (right, dict(mean=torch.zeros(4).double())), (right, dict(features=torch.zeros(9, 3))),
+                           (right, dict(scatter=torch.full((3, 3), torch.nan).double())),
+                           (right | dict(checksum="1"), {})):
+        written(about, **changed)
+        with pytest.raises(InputError, match="damaged"): FeatureStats.load(file)
+    stats(cloud(30)).save(file, of="birds")
+    assert FeatureStats.load(file, of="birds").n == FeatureStats.load(file).n == 30
+    with pytest.raises(InputError, match="other statistics"): FeatureStats.load(file, of="cats")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="cannot be read"): FeatureStats.load(place)
+    with pytest.raises(InputError, match="cannot be written"): stats(cloud(30)).save(tmp_path / "none" / "s")
 
 
 def test_statistics_of_another_extractor_are_refused():

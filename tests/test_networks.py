@@ -1,4 +1,5 @@
 """Networks and steps of one's own: what they must have, what is written of them, and that no name is ever imported."""
+import copy
 import dataclasses
 import json
 import sys
@@ -12,7 +13,7 @@ from gan_course import dcgan, networks, runs
 from gan_course import training as T
 from gan_course.core import InputError, seeded
 from gan_course.evaluation import evaluate
-from gan_course.steps import d_step, g_step
+from gan_course.steps import d_step, ema_update, g_step
 
 TINY = T.TrainConfig(data="toy-birds", limit=100, base_channels=4, batch_size=32, epochs=2, ema=.9, samples=9,
                      precision="float32")
@@ -265,3 +266,23 @@ def test_latents_are_as_long_as_the_generator_wants(tmp_path):
         G = Painter()
         G.latent_dim = wrong
         with pytest.raises(InputError, match="no latent_dim"): networks.latent_dim_of(G)
+
+
+def test_the_average_of_a_generator_with_batch_norm_takes_its_running_statistics_along():
+    G = dcgan.build_model("dcgan", base_channels=4)[0].train()
+    ema, optimiser = copy.deepcopy(G), torch.optim.Adam(G.parameters(), 1e-2)
+    expected = {k: v.clone() for k, v in ema.state_dict().items()}
+    for i in range(5):
+        optimiser.zero_grad()
+        G(torch.randn(16, G.latent_dim, generator=seeded(i))).square().mean().backward()
+        optimiser.step()
+        ema_update(ema, G, .9)
+        for k, v in G.state_dict().items():
+            expected[k] = v.clone() if k.endswith("num_batches_tracked") else .9 * expected[k] + .1 * v
+    found = ema.state_dict()
+    assert sum(k.endswith(("running_mean", "running_var")) for k in found) == 6
+    for k, v in found.items(): assert torch.allclose(v, expected[k], atol=1e-6), k
+    assert all(v == 5 for k, v in found.items() if k.endswith("num_batches_tracked"))
+    ema_update(ema, G, 0)
+    z = torch.randn(8, G.latent_dim, generator=seeded(9))
+    assert torch.equal(ema.eval()(z), G.eval()(z))

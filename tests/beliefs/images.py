@@ -28,6 +28,13 @@ MUTANTS = [
     Mutant("storage", 'mmap_mode="c" if large', 'mmap_mode="r+" if large',
            "test_data.py::test_large_files_are_mapped_and_never_changed",
            "Who writes into a mapped tensor changes a copy."),
+    # images handed over
+    Mutant("core", "if most > 16:", "if False:",
+           "test_evaluation.py::test_what_lies_a_little_outside_is_clamped_and_nothing_else",
+           "Whatever lies outside of [-1,1] may be clamped: a white picture shows that something is wrong."),
+    Mutant("core", "if needed[0] > grid.shape[1] or needed[1] > grid.shape[2]:", "if False:",
+           "test_evaluation.py::test_a_grid_has_to_hold_what_is_cut_out_of_it",
+           "Slices end where a tensor ends."),
     # data sets
     Mutant("data", "return min(max(middle - side / 2, low), high)", "return middle - side / 2",
            "test_data.py::test_cub_box_crop",

@@ -57,4 +57,9 @@ MUTANTS = [
     Mutant("training", "seeded(c.seed, t.epoch + 1, 1)", "seeded(c.seed, 1, 1)",
            "test_train.py::test_held_out_batches_are_drawn_anew_from_all_over_the_set",
            "The same held-out images in each epoch make its accuracies comparable."),
+    Mutant("steps",
+           "averages = [*ema.named_parameters(), *ema.named_buffers()] values = [*G.parameters(), *G.buffers()]",
+           "averages, values = list(ema.named_parameters()), list(G.parameters())",
+           "test_networks.py::test_the_average_of_a_generator_with_batch_norm_takes_its_running_statistics_along",
+           "A network is its weights."),
 ]
