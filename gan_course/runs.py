@@ -20,7 +20,6 @@ import warnings
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
