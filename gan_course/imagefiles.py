@@ -482,6 +482,6 @@ def read_table(
 
 # %% ../nbs/32_files.ipynb #9a4d4658
 guard(__name__, {
-    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..",
-    "total": "0..", "lost": "0..1", "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000", "each": "0..",
-    "megabytes": "0.."})
+    "size": "1..1024", "enough": "1..", "width": "0..", "height": "0..", "limit": "1..", "total": "0..",
+    "lost": "0..1", "in_grey.images": "N C H W uint8", "labels": "N int empty", "classes": "1..1_000_000",
+    "each": "0..", "megabytes": "0.."})

@@ -36,7 +36,7 @@ class TrainConfig:
     data:str|None = "toy-birds" # toy-birds, fashion-mnist, cifar10, cub200, or a folder of images
     size:int|None = None # height and width of the images; by default what the data set comes in
     crop:str = "box" # cub200: "box" cuts the bird out, "whole" takes the photograph
-    fit:str = "crop" # folders: pictures become square by "crop" (the middle), "pad" (repeated edges), "stretch"
+    fit:str = "crop" # folders: how pictures become square: "crop" (the middle), "pad" or "stretch"
     channels:int|None = None # folders: 1 for grey, 3 for colour; by default 1 where no picture knows colour
     limit:int|None = None # take only so many images; of folders and cub200 drawn evenly, with the seed
     model:str = "dcgan" # dcgan, sngan, sagan; in D: dcgan-sn spectral norm, sngan-bn and sagan-bn batch norm
@@ -275,8 +275,8 @@ def check_images_of(
         raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)}: "
                          "give the images it was trained on")
     if known and fingerprint(images.images) != known:
-        raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)} with other pixels: "
-                         "one or more were changed, renamed or replaced; give them as they were")
+        raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)} "
+                         "with other pixels: one or more were changed, renamed or replaced")
     if moved and not known:
         warnings.warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for "
                       "the same", stacklevel=3)

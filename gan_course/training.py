@@ -41,7 +41,7 @@ from .runs import shape_of, write_config
 
 # %% ../nbs/31_training.ipynb #6c31c037
 from .runs import COLUMNS, Run, checkpoint_file, networks_of, open_run, write_history, write_samples
-from .settings import TrainConfig, choose_precision, with_defaults
+from .settings import TrainConfig, choose_precision, data_options, with_defaults
 from .steps import accuracy_on_real, d_step, ema_decay, ema_update
 from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
 
@@ -49,8 +49,7 @@ from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
 from .locks import locked, take_folder
 from .runs import check_again, describe_run, lay_out, new_place, protocol_of
 from .session import undisturbed
-from .settings import as_image_set, check_config, check_data, check_images_of
-from .settings import data_options, settle, unlike
+from .settings import as_image_set, check_config, check_data, check_images_of, settle, unlike
 from .steps import epoch_batches, g_step, generate, real_batch
 
 # %% ../nbs/31_training.ipynb #5f40682c

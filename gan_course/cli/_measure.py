@@ -16,7 +16,8 @@ class EvaluateOptions:
 
     fake: Positional[str]  # a run folder, the name of a ready run, or a folder of images
     real: Positional[str | None] = None
-    """a folder of images, a data set, or statistics in pytorch-fid's .npz; by default what the run was trained on"""
+    """a folder of images, a data set, or statistics in pytorch-fid's .npz; by default what the run was trained on;
+    beside a run, pictures are read at its size and with its --fit"""
     n_fake: int | None = None  # generated images; by default 10000 of a run, all of a folder
     n_real: int | None = None  # real images; by default all
     extractor: str = "inception"  # "inception" (FID), or "small": no download, a Fréchet distance that is no FID
