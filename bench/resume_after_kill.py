@@ -236,7 +236,8 @@ def differences(a, b):
         found.append("samples")
     if tensorboard_numbers(a) != tensorboard_numbers(b):
         found.append("events")
-    return [*found, *other_events(a), *other_events(b), *(f"left over: {p.name}" for name in ("*.part", LOCK) for p in b.path.rglob(name))]
+    left = [f"left over: {p.name}" for name in ("*.part", LOCK) for p in b.path.rglob(name)]
+    return [*found, *other_events(a), *other_events(b), *left]
 
 
 # ---------------------------------------------------------------- the kinds of kills

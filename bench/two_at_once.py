@@ -153,8 +153,9 @@ def main():
         os.chdir(here)
     bad = [row | {"wrong": "; ".join(row["wrong"])} for row in rows if row["wrong"]]
     kinds = dict.fromkeys((row["pair"], row["came of it"]) for row in rows)
-    table = [{"pair": pair, "came of it": came, "pairs": sum((r["pair"], r["came of it"]) == (pair, came) for r in rows),
-              "wrong": sum((r["pair"], r["came of it"]) == (pair, came) for r in bad)} for pair, came in kinds]
+    def count(some, *kind): return sum((r["pair"], r["came of it"]) == kind for r in some)
+    table = [{"pair": pair, "came of it": came, "pairs": count(rows, pair, came), "wrong": count(bad, pair, came)}
+             for pair, came in kinds]
     title = f"{len(rows)} pairs at once: {len(rows) - len(bad)} of {len(rows)} as if alone, nothing lost"
     report(o, {title: table} | ({"what was wrong": bad} if bad else {}), peers=("accelerate", "safetensors"))
     sys.exit(bool(bad))

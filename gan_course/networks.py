@@ -137,7 +137,8 @@ def outline(
 ) -> tuple[nn.Module, nn.Module] | None:  # G, D on the device "meta"; None if networks of one's own cannot be there
     "The networks without memory: what their tensors are called, and their shapes."
     try:
-        with torch.device("meta"): return inspect.unwrap(build_model)(model, **_known(shape))  # as it is, on this device
+        with torch.device("meta"):
+            return inspect.unwrap(build_model)(model, **_known(shape))  # unguarded: it would go to the CPU
     except InputError: raise
     except Exception as e:  # what is wrong is met again, and said, where they are built for real
         if "overflow" not in str(e).lower(): return None

@@ -18,6 +18,7 @@ import shutil
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -241,7 +242,7 @@ def _read_images(run, split="train", limit=None, **how):
         raise InputError(f"{run.path} was trained on {known['n']} images given in memory ({known['name']}): "
                          "no name brings them back, give them again with images=...")
     most = c.limit if split == "train" else None  # drawn when the run began; `limit` draws among these
-    view = view_of(run) | dict(limit=most or limit) | how
+    view:dict[str, Any] = view_of(run) | dict(limit=most or limit) | how
     images = load_images(c.data, split, **view)
     whole = (most or not limit) and how.keys() <= {"root", "progress", "download"}
     if split == "train" and whole: check_images_of(run, images)
