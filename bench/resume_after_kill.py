@@ -14,7 +14,6 @@ import logging
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -237,7 +236,8 @@ def differences(a, b):
         found.append("samples")
     if tensorboard_numbers(a) != tensorboard_numbers(b):
         found.append("events")
-    return [*found, *other_events(a), *other_events(b), *(f"left over: {p.name}" for name in ("*.part", LOCK) for p in b.path.rglob(name))]
+    left = [p.name for name in ("*.part", LOCK) for p in b.path.rglob(name)]
+    return [*found, *other_events(a), *other_events(b), *(f"left over: {name}" for name in left)]
 
 
 # ---------------------------------------------------------------- the kinds of kills
