@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # what a type checker and an editor see
     from .embed import latent_walk_html as latent_walk_html
     from .evaluation import evaluate as evaluate
     from .evaluation import fid_hook as fid_hook
+    from .exercises import check as check
+    from .exercises import hint as hint
+    from .exercises import progress as progress
+    from .exercises import solution as solution
     from .export import export_run as export_run
     from .fid import FeatureStats as FeatureStats
     from .fid import frechet_distance as frechet_distance
@@ -40,6 +44,7 @@ _NAMES = {
     "dcgan": "build_model register_model",
     "embed": "epoch_browser_html latent_walk_html",
     "evaluation": "evaluate fid_hook",
+    "exercises": "check hint progress solution",
     "export": "export_run",
     "fid": "FeatureStats frechet_distance kid prdc",
     "gradcam": "cam explain",
@@ -51,8 +56,8 @@ _NAMES = {
     "widgets": "EpochBrowser LatentExplorer",
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
-_MODULES = ("features", "guards", "imagefiles", "latent", "locks", "networks", "probing", "processes", "sagan", "scenes",
-            "session", "sources", "storage", "studies", "toy", "toybirds", *_NAMES)
+_MODULES = ("features", "guards", "imagefiles", "latent", "locks", "networks", "probing", "processes", "sagan",
+            "scenes", "session", "sources", "storage", "studies", "toy", "toybirds", *_NAMES)
 
 
 def __getattr__(name):

@@ -1,4 +1,4 @@
-"""The command line: `gan-course train | sample | evaluate | explain | export | runs | doctor`.
+"""The command line: `gan-course train | sample | evaluate | explain | export | runs | exercises | doctor`.
 
 Bad input gives one line on stderr and exit status 2. torch takes seconds to import: everything that needs it is
 imported inside the commands, after the options are read, so that --help is quick.
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from gan_course.cli._doctor import doctor
+from gan_course.cli._exercises import exercises
 from gan_course.cli._look import explain, export, sample
 from gan_course.cli._measure import evaluate
 from gan_course.cli._runs import best_fid as best_fid
@@ -29,6 +30,7 @@ commands:
   explain   where the discriminator of a run looks: heat maps, and how much of the heat lies on the bird
   export    the generator of a run as a plain folder: weights, code that needs torch only, ONNX
   runs      the runs there are, a line each
+  exercises the exercises of the lessons, and how far you are
   doctor    what there is here: versions, device, threads, precision, the cache; and what to do about it
 
 gan-course COMMAND --help explains the options of a command; --version says which version this is.
@@ -41,7 +43,8 @@ gan-course COMMAND --help explains the options of a command; --version says whic
   gan-course export _runs/first --out my-generator
   gan-course doctor
 """
-COMMANDS = dict(train=train, sample=sample, evaluate=evaluate, explain=explain, export=export, runs=runs, doctor=doctor)
+COMMANDS = dict(train=train, sample=sample, evaluate=evaluate, explain=explain, export=export, runs=runs,
+                exercises=exercises, doctor=doctor)
 
 
 def main(argv: list[str] | None = None) -> None:
