@@ -408,7 +408,7 @@ def train(
     out:str|Path|None=None, # the run folder to make; by default _runs/DATA-MODEL, numbered if there is one
     images:ImageSet|Tensor|np.ndarray|None=None, # uint8 (N,C,H,W); by default those of `config.data`
     test_images:ImageSet|Tensor|np.ndarray|None=None, # held out
-    on_epoch_end:Sequence[Callable]=(), # hooks: functions (training, row) → numbers to add to the row, or None
+    on_epoch_end:Sequence[Callable]=(), # functions (training, row) → numbers to add to the row, or None
     progress:bool=True, # show a bar
     G:nn.Module|None=None, D:nn.Module|None=None, # networks of your own; copies of them are trained
     d_step:Callable=d_step, g_step:Callable=g_step, # steps of your own, called as those of lesson 06 are
