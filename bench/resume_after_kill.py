@@ -236,8 +236,8 @@ def differences(a, b):
         found.append("samples")
     if tensorboard_numbers(a) != tensorboard_numbers(b):
         found.append("events")
-    left = [f"left over: {p.name}" for name in ("*.part", LOCK) for p in b.path.rglob(name)]
-    return [*found, *other_events(a), *other_events(b), *left]
+    left = [p.name for name in ("*.part", LOCK) for p in b.path.rglob(name)]
+    return [*found, *other_events(a), *other_events(b), *(f"left over: {name}" for name in left)]
 
 
 # ---------------------------------------------------------------- the kinds of kills

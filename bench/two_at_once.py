@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,10 +153,8 @@ def main():
             note(f"{len(rows)}: {row['pair']}: {row['came of it']}; {'; '.join(row['wrong']) or 'right'}")
         os.chdir(here)
     bad = [row | {"wrong": "; ".join(row["wrong"])} for row in rows if row["wrong"]]
-    kinds = dict.fromkeys((row["pair"], row["came of it"]) for row in rows)
-    def count(some, *kind): return sum((r["pair"], r["came of it"]) == kind for r in some)
-    table = [{"pair": pair, "came of it": came, "pairs": count(rows, pair, came), "wrong": count(bad, pair, came)}
-             for pair, came in kinds]
+    kinds, wrong = (Counter((row["pair"], row["came of it"]) for row in some) for some in (rows, bad))
+    table = [{"pair": k[0], "came of it": k[1], "pairs": n, "wrong": wrong[k]} for k, n in kinds.items()]
     title = f"{len(rows)} pairs at once: {len(rows) - len(bad)} of {len(rows)} as if alone, nothing lost"
     report(o, {title: table} | ({"what was wrong": bad} if bad else {}), peers=("accelerate", "safetensors"))
     sys.exit(bool(bad))

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented there
 
 from .core import InputError
 from .guards import guard, shown
@@ -100,13 +99,14 @@ def _meet():  # what holds the port on which they met
     "The first meeting of processes that nothing launched: another job's variables make one wait for what never comes."
     (patience, quiet), place = FIRST_MEETING, (os.environ["MASTER_ADDR"], _whole("MASTER_PORT", -1))
     rank, size = _whole("RANK", 0), world_size()
+    connect: Any = getattr(torch.distributed, "TCPStore")  # noqa: B009  documented, but not in its stubs
     began, store, said = time.monotonic(), None, False
     while (waited := time.monotonic() - began) < patience:
         try:
             if store is None:
                 if rank: socket.create_connection(place, timeout=1).close()  # torch prints a page if nobody is there,
                 else: socket.getaddrinfo(*place)  # or if there is no such place
-                store = TCPStore(*place, size, not rank, timedelta(seconds=30), False, multi_tenant=True)
+                store = connect(*place, size, not rank, timedelta(seconds=30), False, multi_tenant=True)
                 store.add("met", 1)
             if store.add("met", 0) >= size: return store
         except OSError: pass  # not there yet

@@ -406,8 +406,8 @@ def _new_run(keep, config, out, images, hooks, G, D, steps):
 def train(
     config:TrainConfig,
     out:str|Path|None=None, # the run folder to make; by default _runs/DATA-MODEL, numbered if there is one
-    images:ImageSet|Tensor|np.ndarray|None=None, # real, uint8 (N,C,H,W); by default what `config.data` names
-    test_images:ImageSet|Tensor|np.ndarray|None=None, # real images held out
+    images:ImageSet|Tensor|np.ndarray|None=None, # uint8 (N,C,H,W); by default those of `config.data`
+    test_images:ImageSet|Tensor|np.ndarray|None=None, # held out
     on_epoch_end:Sequence[Callable]=(), # functions (training, row) → numbers to add to the row, or None
     progress:bool=True, # show a bar
     G:nn.Module|None=None, D:nn.Module|None=None, # networks of your own; copies of them are trained
