@@ -241,7 +241,8 @@ def survey(
 ) -> tuple[list[str], Counter, list[str]]: # images, within `folder` with /, sorted; other files by kind; runs
     "What lies below a folder."
     found, others, runs, seen = [], Counter(), [], set()
-    if not Path(folder).is_dir(): raise InputError(f"there is no folder {folder}")
+    folder = Path(folder).expanduser()
+    if not folder.is_dir(): raise InputError(f"there is no folder {folder}")
     def closed(_): others["folders that cannot be read"] += 1
     for place, folders, files in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(place)
