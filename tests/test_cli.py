@@ -324,6 +324,15 @@ BAD = [
     (["train", "--out=~nobody-of-that-name/x"], "no user of that name"),
     (["evaluate", "toy-birds-dcgan", "--json", "runs"], "--json is runs, a folder"),
     (["explain", "toy-birds-dcgan", "--out", "dir.png"], "--out is dir.png, a folder"),
+    (["sample"], "Required options"),
+    (["runs", "a", "b"], "Unrecognized options"),
+    (["doctor", "x"], "Unrecognized options"),
+    (["evaluate", "toy-birds-dcgan", "--n-fake"], "Missing value for argument '--n-fake'"),
+    (["train", "--epochs", "9" * 6000], "Error parsing --epochs"),
+    (["sample", "toy-birds-dcgan", "--n", "1000000000"], "at most 1,000,000"),
+    (["sample", "toy-birds-dcgan", "--n", "1000000"], "too many for one picture"),
+    (["sample", "toy-birds-dcgan", "--weights", "9" * 6000], "no weights of"),
+    (["runs", "x" * 6000], "File name too long"),
 ]
 
 
@@ -332,7 +341,7 @@ def one_line(errors, message):
     return len(lines) == 1 and lines[0].startswith("gan-course: ") and message in lines[0]
 
 
-@pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args) for args, _ in BAD])
+@pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args)[:60] for args, _ in BAD])
 def test_bad_input_gives_one_line_and_status_2(here, place, args, message):
     for name in ("empty", "dir.png"): (place / name).mkdir(exist_ok=True)
     status, _, errors = here(*args)
