@@ -110,11 +110,9 @@ def at_size(
     images:ImageSet, # as they come
     size:int, # pixels a side that are wanted
     root:str|Path|None=None, # data root, for the cache
-) -> ImageSet: # boxes and masks are not scaled: for sets that have none
+) -> ImageSet: # without masks and boxes, which are not scaled
     "The same images at another size: bicubic, with antialiasing; kept in the cache."
     if size == images.img_size: return images
-    if images.masks is not None or images.boxes is not None:
-        raise InputError(f"{images.name} has masks or boxes, which are not scaled: load it at {size} pixels")
 
     def resize(part): # (k,C,H,W) uint8 → (k,C,size,size) uint8
         scaled = F.interpolate(part.float(), size=(size, size), mode="bicubic", antialias=True)
@@ -124,7 +122,7 @@ def at_size(
     few = min(1000, max(1, 2**24 // size**2))  # at a time
     key = cache_key(kind="resized", format=2, size=size, content=content, shape=list(images.images.shape))
     produce = lambda: ((resize(part) for part in images.images.split(few)), {})
-    return replace(images, images=cached(images.name, key, produce, root)[0])
+    return replace(images, images=cached(images.name, key, produce, root)[0], masks=None, boxes=None)
 
 # %% ../nbs/04_images.ipynb #047fe8c8
 def _four(box):

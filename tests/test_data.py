@@ -420,6 +420,8 @@ def test_other_size_is_antialiased(root):
     stripes[..., 1::4] = stripes[..., 2::4] = 255
     small = at_size(ImageSet(stripes, name="stripes"), 8, root).images
     assert (small[..., 1:-1].float() - 127.5).abs().max() < 40  # without antialiasing all would be 255
+    birds = at_size(toy_birds(4), 16, root)
+    assert birds.masks is birds.boxes is None and len(birds.labels) == 4  # they are not those of the new size
 
 
 # --- toy birds and their judges
