@@ -7,7 +7,6 @@ __all__ = ['gather', 'real_stats', 'Evaluation', 'describe', 'compare', 'evaluat
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c05
 import csv
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from .core import ImageSet, InputError, progress_bar
 from .data import load_images
 from .features import check_images, get_extractor, to_channels
 from .fid import FeatureStats, frechet_from_stats, kid, prdc
-from .guards import guard
+from .guards import guard, warn
 from .runs import Run
 from .session import undisturbed
 from .settings import view_of
@@ -144,14 +143,14 @@ def compare(
     values = {first: real.distance_to(fake) if given else frechet_from_stats(real, fake)}
     x, y = real.features, fake.features
     if x is None or y is None or min(len(x), len(y)) < 2:
-        warnings.warn(f"all numbers but {first} are left out: they need the features of single images, "
-                      "which these statistics do not hold (FeatureStats(keep=10_000) does)", stacklevel=4)
+        warn(f"all numbers but {first} are left out: they need the features of single images, "
+             "which these statistics do not hold (FeatureStats(keep=10_000) does)")
         return values
     values[second] = kid(x, y)
     fewest = min(len(x), len(y))
     if fewest > k: return values | prdc(x, y, k)
-    warnings.warn("precision, recall, density and coverage are left out: "
-                  f"{fewest} images have no {k} neighbours each", stacklevel=4)
+    warn("precision, recall, density and coverage are left out: "
+         f"{fewest} images have no {k} neighbours each")
     return values
 
 # %% ../nbs/35_evaluation.ipynb #85101052
@@ -226,8 +225,8 @@ def _cut_by(how):
 # %% ../nbs/35_evaluation.ipynb #7b3f0c39
 def _warn_of_sizes(fake, real):
     if fake.size == real.size or "?" in (fake.size, real.size): return
-    warnings.warn(f"the generated images have {fake.size} pixels and the real ones {real.size}: "
-                  "that difference is part of the number", stacklevel=4)
+    warn(f"the generated images have {fake.size} pixels and the real ones {real.size}: "
+         "that difference is part of the number")
 
 # %% ../nbs/35_evaluation.ipynb #7b3f0c40
 def _protocol(fake, real, fake_side, real_side, extractor, k):

@@ -9,7 +9,6 @@ __all__ = ['root_trace', 'frechet_distance', 'check_features', 'Moments', 'Featu
 
 # %% ../nbs/07_fid.ipynb #0b743dd8
 import math
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .core import InputError, seeded
-from .guards import guard
+from .guards import guard, warn
 from .session import undisturbed
 from .storage import atomic_write, writing
 
@@ -277,12 +276,11 @@ def frechet_from_stats(
 def warn_of_few(
     n:int, # images
     d:int, # dimensions of their features
-    stacklevel:int=3, # as for `warnings.warn`: 3 is the caller of the caller
 ):
     "A warning where there are no more images than dimensions."
     if n > d: return
-    warnings.warn(f"{n} images in {d} dimensions: the covariance is singular and the distance far too large; "
-                  "take more images", stacklevel=stacklevel)
+    warn(f"{n} images in {d} dimensions: the covariance is singular and the distance far too large; "
+         "take more images")
 
 # %% ../nbs/07_fid.ipynb #4d55eca2
 def extrapolate(
@@ -428,7 +426,7 @@ guard(__name__, {
     "check_features.features": "… empty", "least": "0..", "Moments.update.features": "… empty", "keep": "0..",
     "low_rank_root_trace.x": "n d", "low_rank_root_trace.y": "m d", "kernel_mean.x": "n d",
     "kernel_mean.y": "m d float finite",
-    "warn_of_few.n": "0..", "warn_of_few.d": "0..", "stacklevel": "1..1000", "points": "2..1000",
+    "warn_of_few.n": "0..", "warn_of_few.d": "0..", "points": "2..1000",
     "chunk": "1..10000",
     "subsets": "1..10000", "subset_size": "2..", "blocks": "2..100", "k": "1..",
     "distances.a": "n d float finite", "distances.b": "m d float finite", "radii.x": "n d float finite",

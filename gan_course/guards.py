@@ -1,5 +1,6 @@
 """What public functions take: kinds by their annotations, shapes and ranges said once a module, refused in one line."""
 import collections.abc
+import contextlib
 import functools
 import inspect
 import itertools
@@ -11,6 +12,7 @@ import sys
 import traceback
 import types
 import typing
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["InputError", "guard"]
+__all__ = ["InputError", "guard", "warn"]
 
 KINDS = {"float": "floating_point", "uint8": "uint8", "int": "int64", "bool": "bool"}  # of the values of a tensor
 RANGE = re.compile(r"(-?[\d_.]+(?:e-?\d+)?)?\.\.(-?[\d_.]+(?:e-?\d+)?)?")
@@ -39,6 +41,15 @@ def in_one_line(text: object) -> str:
     "Without line breaks and what moves a terminal's cursor; of a long text the beginning and the end."
     line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
     return line if len(line) <= LETTERS else f"{line[:LETTERS // 2]} … {line[3 - LETTERS // 2:]}"
+
+
+def warn(
+    message: str,
+) -> None:
+    "A warning that names the line of the user from which the package was called, however deep this lies."
+    inside, frame, level = (os.path.dirname(__file__), contextlib.__file__), sys._getframe(1), 2
+    while frame.f_back and frame.f_code.co_filename.startswith(inside): frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def guard(

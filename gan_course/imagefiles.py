@@ -14,7 +14,6 @@ import os
 import tarfile
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from PIL import __version__ as pillow_version
 from torch import Tensor
 
 from .core import ImageSet, InputError, choose, progress_bar, seeded
-from .guards import guard
+from .guards import guard, warn
 from .storage import _open_regular, cache_key, cached, stamps
 
 # %% ../nbs/32_files.ipynb #5fa10c01
@@ -211,7 +210,7 @@ def warn_skipped(
         named = "; ".join(f"{file} ({problem})" for file, problem in list(skipped.items())[:10])
         more = f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
         what = f"{len(skipped)} of {total} images in {folder} cannot be read and are skipped"
-        warnings.warn(f"{what}: {named}{more}", stacklevel=4)
+        warn(f"{what}: {named}{more}")
     return list(skipped)
 
 # %% ../nbs/32_files.ipynb #de58e791
@@ -273,7 +272,7 @@ def list_images(
     found, others, runs = survey(folder, without)
     left = [f"{n} {kind}" for kind, n in others.most_common(10)]
     left += [f"{len(runs)} folders of runs ({', '.join(runs[:5])})"] if runs else []
-    if left: warnings.warn(f"left out in {folder}: {'; '.join(left)}", stacklevel=4)
+    if left: warn(f"left out in {folder}: {'; '.join(left)}")
     return found
 
 # %% ../nbs/32_files.ipynb #5fa10c07
@@ -349,12 +348,12 @@ def files_of_split(
     parts, others = split_parts(folder)
     if parts and others:
         names, beside = ", ".join(parts.values()), ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        warnings.warn(
-            f"{folder}: {names} stands beside {beside}, so it is taken for a class", stacklevel=4)
+        warn(
+            f"{folder}: {names} stands beside {beside}, so it is taken for a class")
     elif parts:
         used = {split_folder(folder, s)[0] for s in SPLITS}
         unused = [name for name in parts.values() if folder/name not in used]
-        if unused: warnings.warn(f"left out in {folder}: {', '.join(unused)}", stacklevel=4)
+        if unused: warn(f"left out in {folder}: {', '.join(unused)}")
     files = list_images(place, without)
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
@@ -392,8 +391,8 @@ def say_lost(
 ):
     "One line if much is cut away."
     if lost > .34:
-        warnings.warn(f"{folder}: fit='{fit}' cuts {lost:.0%} of the pictures away, all but the middle; "
-                      "fit='pad' or 'stretch' keeps all of them", stacklevel=4)
+        warn(f"{folder}: fit='{fit}' cuts {lost:.0%} of the pictures away, all but the middle; "
+             "fit='pad' or 'stretch' keeps all of them")
 
 # %% ../nbs/32_files.ipynb #83bbf1fd
 def load_folder(

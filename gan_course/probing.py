@@ -1,7 +1,6 @@
 """Strangers' networks under Grad-CAM: what goes in, what comes out, and whether its score can be explained."""
 import contextlib
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.func import functional_call
 from .core import ImageSet, InputError, to_float
 from .data import has_split, load_images
 from .features import to_channels
-from .guards import guard
+from .guards import guard, warn
 from .runs import Run
 from .session import undisturbed
 
@@ -196,15 +195,14 @@ def explaining() -> Iterator[None]:
         yield
     (saturated, n, _), (black, of, layer) = _worst(seen, "saturated"), _worst(seen, "black")
     if saturated:
-        warnings.warn(f"the score of {saturated} of {n} images is saturated: it comes out of a sigmoid, softmax or "
-                      "tanh, at whose ends no gradient passes, so that maps turn black or to noise; explain the tensor "
-                      "that goes into it, the logit: let the network return that, e.g. with nn.Identity() in place of "
-                      "nn.Sigmoid()", stacklevel=5)
+        warn(f"the score of {saturated} of {n} images is saturated: it comes out of a sigmoid, softmax or "
+             "tanh, at whose ends no gradient passes, so that maps turn black or to noise; explain the tensor "
+             "that goes into it, the logit: let the network return that, e.g. with nn.Identity() in place of "
+             "nn.Sigmoid()")
     elif 2 * black > of:
         name = f"'{layer}'" if isinstance(layer, str) else type(layer).__name__
-        warnings.warn(f"the maps of {black} of {of} images at layer {name} are 0 everywhere: nothing there speaks for "
-                      "this target; try the other target or another layer, and look at the range of the images",
-                      stacklevel=5)
+        warn(f"the maps of {black} of {of} images at layer {name} are 0 everywhere: nothing there speaks for "
+             "this target; try the other target or another layer, and look at the range of the images")
 
 
 def images_to_explain(

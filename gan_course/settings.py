@@ -13,7 +13,6 @@ import hashlib
 import json
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from importlib import resources
 from typing import get_type_hints
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from .core import ImageSet, InputError, choose, seeded
 from .data import AUGMENTATIONS, NAMES, options_of
 from .dcgan import MODEL_DEFAULTS, MODELS
-from .guards import guard
+from .guards import guard, warn
 from .losses import get_loss
 from .networks import latent_dim_of, name_of_networks
 
@@ -191,8 +190,8 @@ def as_image_set(
         raise InputError(f"images have the shape {tuple(x.shape)}: "
                          "(N,C,H,W), N from 1 on, C 1 or 3, is wanted")
     if len(x) > 1 and x[:1000].max() <= 1:  # to_uint8 was forgotten, and a plain cast has made floats so
-        warnings.warn("images hold nothing but levels 0 and 1 of 0…255, so that all of them are black: "
-                      "were they floats? `to_uint8` makes images out of floats in [-1,1]", stacklevel=3)
+        warn("images hold nothing but levels 0 and 1 of 0…255, so that all of them are black: "
+             "were they floats? `to_uint8` makes images out of floats in [-1,1]")
     return images if images.name else dataclasses.replace(images, name=GIVEN_IMAGES)
 
 # %% ../nbs/37_settings.ipynb #6e36c017
@@ -278,8 +277,8 @@ def check_images_of(
         raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)} "
                          "with other pixels: one or more were changed, renamed or replaced")
     if moved and not known:
-        warnings.warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for "
-                      "the same", stacklevel=3)
+        warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for "
+             "the same")
     return images
 
 # %% ../nbs/37_settings.ipynb #9a4d8024

@@ -369,7 +369,7 @@ class GivenMoments:
         "Squared Fréchet distance."
         if stats.dim != len(self.mean):
             raise InputError(f"features of {len(self.mean)} and of {stats.dim} dimensions cannot be compared")
-        warn_of_few(stats.n, stats.dim, stacklevel=4)
+        warn_of_few(stats.n, stats.dim)
         return frechet_distance(self.mean, self.cov, stats.mean, stats.cov)
 
 # %% ../nbs/36_sources.ipynb #7b3f0c30

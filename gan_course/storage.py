@@ -8,7 +8,6 @@ import re
 import secrets
 import stat
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .core import InputError
-from .guards import guard
+from .guards import guard, warn
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
            "cache_key", "write_rows", "open_rows", "cached", "cached_file", "open_regular", "stamps", "half_weights",
@@ -241,8 +240,8 @@ def _say_once(place: Path, problem: BaseException):
     if str(place) in _said: return
     _said.add(str(place))
     why = getattr(problem, "strerror", None) or problem
-    warnings.warn(f"decoded images and statistics are not kept: {place} cannot be written ({why}); "
-                  "the work goes on without; set GAN_COURSE_DATA to a folder that can be written", stacklevel=4)
+    warn(f"decoded images and statistics are not kept: {place} cannot be written ({why}); "
+         "the work goes on without; set GAN_COURSE_DATA to a folder that can be written")
 
 
 def _prune(place: Path, key: str, of: str):

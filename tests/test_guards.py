@@ -4,6 +4,7 @@ import inspect
 import pickle
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_course import guards, losses, toy
+from gan_course.fid import FeatureStats, frechet_from_stats, warn_of_few
 from gan_course.guards import InputError, guard
 
 
@@ -273,3 +275,13 @@ def test_every_module_ends_with_its_guard():
     for file in sorted((ROOT/"gan_course").glob("[a-z]*.py")):
         if file.stem == "guards" or "__all__" not in file.read_text("utf-8"): continue
         assert file.read_text("utf-8").rstrip().rpartition("\nguard(")[2].startswith("__name__"), file.name
+
+
+def test_a_warning_names_the_line_of_the_caller(tmp_path):
+    "And not a line of the guards, or of what sets the session right."
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn_of_few(9, 30)
+        few = FeatureStats().update(torch.randn(5, 8))
+        frechet_from_stats(few, few)
+    assert [w.filename for w in said] == [__file__] * 2

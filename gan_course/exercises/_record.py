@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import os
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from ..guards import warn
 from ..storage import write_json
 
 PLACE = "GAN_COURSE_PROGRESS"  # environment variable: a folder for the records
@@ -58,7 +58,7 @@ def record(id: str, *, tried: int = 0, hints: int = 0, passed: bool = False, sho
         folder().mkdir(parents=True, exist_ok=True)
         write_json(folder() / f"{id}.json", r.as_dict())
     except (OSError, ValueError) as e:
-        warnings.warn(f"progress cannot be kept ({e}): set {PLACE} to a folder that can be written", stacklevel=3)
+        warn(f"progress cannot be kept ({e}): set {PLACE} to a folder that can be written")
     return r
 
 

@@ -294,7 +294,7 @@ MEASURES: dict[str, Callable[[Things], dict]] = {
     "fid.FeatureStats.load": lambda t: dict(path=saved(t)),
     "fid.low_rank_root_trace": lambda t: dict(x=t.features, y=t.other_features),
     "fid.frechet_from_stats": lambda t: dict(a=t.stats(), b=t.stats(t.other_features)),
-    "fid.warn_of_few": lambda t: dict(n=9, d=3, stacklevel=2),
+    "fid.warn_of_few": lambda t: dict(n=9, d=3),
     "fid.extrapolate": lambda t: dict(real=t.stats(), fake=t.other_features, points=3, generator=t.chance),
     "fid.kernel_mean": lambda t: dict(x=t.features, y=t.other_features, chunk=7),
     "fid.kid": lambda t: features(t) | dict(subsets=2, subset_size=10, generator=t.chance),
