@@ -90,7 +90,8 @@ def ema_update(
     "ema ← decay·ema + (1 - decay)·G, for weights and for running statistics."
     averages = [*ema.named_parameters(), *ema.named_buffers()]
     values = [*G.parameters(), *G.buffers()]
-    if [(v.shape, v.dtype) for v in values] != [(a.shape, a.dtype) for _, a in averages]:
+    def kind(x): return x.shape, x.dtype, x.device
+    if [kind(value) for value in values] != [kind(average) for _, average in averages]:
         raise InputError("ema_update got networks of two kinds: the average has to be a copy of G")
     for (name, average), value in zip(averages, values, strict=True):
         direction = name.endswith(("._u", "._v"))  # of spectral norm (lesson 08): turned, never averaged

@@ -26,7 +26,7 @@ MUTANTS = [
     Mutant("guards", 'frame.f_code.co_name == "_call_impl" and id(network) in networks', "networks",
            "test_guards.py::test_a_mistake_of_ours_stays_a_mistake_of_ours",
            "Whatever fails in a call with a network is the fault of who made the network."),
-    Mutant("steps", "[(v.shape, v.dtype) for v in values] != [(a.shape, a.dtype) for _, a in averages]",
+    Mutant("steps", "[kind(value) for value in values] != [kind(average) for _, average in averages]",
            "len(values) != len(averages)",
            "test_steps.py::test_an_average_of_another_network_is_refused",
            "Networks with as many tensors are of one kind."),
