@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from gan_course import dcgan, fid, gradcam, latent, losses, sagan, toy, toybirds
+from gan_course import dcgan, fid, gradcam, latent, losses, runfiles, runs, sagan, toy, toybirds
 
 from .things import Things, noise, pixels
 
@@ -36,6 +36,15 @@ def training(t: Things) -> dict:
     return dict(config=given, out=t.fresh("new"), progress=False, on_epoch_end=[lambda training, row: {}])
 
 
+def with_gradient(t: Things) -> dict:
+    at = noise(4, 3).requires_grad_()
+    return dict(score=at.square().sum(1), at=at)
+
+
+def grid(t: Things) -> tuple[int, int]:
+    return runfiles.grid_size(*(t.run.info["samples"][k] for k in ("n", "size", "cols", "padding")))
+
+
 def settings_of() -> dict:
     from .things import SMALL
     return dict(SMALL)
@@ -50,6 +59,9 @@ def whole_training(t: Things) -> dict:
 
 CORE: dict[str, Callable[[Things], dict]] = {
     "core.choose": lambda t: dict(name="bce", options=["bce", "hinge"], what="loss"),
+    "core.as_bytes": lambda t: dict(images=t.x, part=False),
+    "core.progress_bar": lambda t: dict(items=range(3), what="counting", show=True, how={}),
+    "guards.warn": lambda t: dict(message="mind this"),
     "core.to_float": lambda t: dict(images=t.x),
     "core.to_uint8": lambda t: dict(x=t.floats),
     "core.seeded": lambda t: dict(seed=(1, 2)),
@@ -119,10 +131,11 @@ DATA: dict[str, Callable[[Things], dict]] = {
                                        progress=False, download=False),
     "data.is_folder": lambda t: dict(name_or_path=t.folder),
     "data.has_split": lambda t: dict(name_or_path=t.folder, split="test"),
-    "data.load_images": lambda t: dict(name_or_path=str(t.folder), split="train", size=16, root=t.place, crop="box",
-                                       margin=.1, limit=5, progress=False, download=False, fit="pad", channels=3),
+    "data.load_images": lambda t: dict(name_or_path=str(t.folder), split="train", size=16, root=t.place,
+                                       limit=5, progress=False, download=False, fit="pad", channels=3),
     "data.augment": lambda t: dict(x=t.floats, u=torch.rand(4, 7, generator=t.chance), policy="color,cutout"),
     "imagefiles.open_picture": lambda t: dict(file=t.files[0]),
+    "imagefiles.drawn": lambda t: dict(total=9, limit=4, seed=1),
     "imagefiles.eight_bits": lambda t: dict(image=t.image.convert("I")),
     "imagefiles.read_rgb": lambda t: dict(file=str(t.files[0]), upright=True, enough=8),
     "imagefiles.centre_square": lambda t: dict(width=12., height=10.),
@@ -131,6 +144,7 @@ DATA: dict[str, Callable[[Things], dict]] = {
     "imagefiles.decoded": lambda t: dict(read=lambda f: (pixels(3, 4, 4).numpy(), None), folder=t.folder,
                                          files=t.files, name="mine", progress=False),
     "imagefiles.warn_skipped": lambda t: dict(folder=t.folder, skipped={"a.png": "is broken"}, total=3),
+    "data.options_of": lambda t: dict(name_or_path=t.folder),
     "imagefiles.is_run": lambda t: dict(place=t.folder),
     "imagefiles.survey": lambda t: dict(folder=t.folder, without=["a"]),
     "imagefiles.list_images": lambda t: dict(folder=t.folder, without=["a"]),
@@ -158,12 +172,14 @@ DATA: dict[str, Callable[[Things], dict]] = {
     "storage.open_rows": lambda t: dict(file=t.rows, map_above=1.),
     "storage.cached": lambda t: dict(name="mine", key="0" * 16, produce=lambda: ([t.x.numpy()], {}), root=t.place,
                                      of="", again=lambda facts: False),
+    "storage.cached_file": lambda t: dict(name="mine", key="0" * 16, load=lambda file: 3, produce=lambda: 3,
+                                          save=lambda kept, file: None, root=t.place, of="1" * 16),
     "storage.open_regular": lambda t: dict(file=t.table),
     "storage.stamps": lambda t: dict(folder=t.folder, files=[f.relative_to(t.folder).as_posix() for f in t.files]),
     "storage.half_weights": lambda t: dict(weights=t.G.state_dict()),
     "storage.float_weights": lambda t: dict(weights=t.G.state_dict()),
     "toybirds.capsule": lambda t: dict(u=noise(2, 4, 4), v=noise(2, 4, 4), part=noise(2, 6)),
-    "toybirds.pixel_grid": lambda t: dict(size=4),
+    "toybirds.pixel_grid": lambda t: dict(size=8),
     "toybirds.toy_scene": lambda t: dict(n=2, generator=t.chance, obey=.5),
     "toybirds.draw_surroundings": lambda t: dict(scene=t.bird_scene, size=8),
     "toybirds.bird_axes": lambda t: dict(scene=t.bird_scene, size=8),
@@ -202,10 +218,11 @@ NETWORKS: dict[str, Callable[[Things], dict]] = {
     "networks.check_networks": lambda t: dict(G=t.G, D=t.D, img_size=32, img_channels=3),
     "networks.name_of_networks": lambda t: dict(G=t.G, D=t.D),
     "networks.register_named": lambda t: dict(name="gan_course.sagan:sngan"),
+    "networks.outline": lambda t: dict(model="dcgan", shape=dict(HEAD)),
+    "networks.check_fits": lambda t: dict(file=t.run_folder/"checkpoints"/"last.safetensors", G=None, D=None),
     "networks.is_own": lambda t: dict(model="dcgan"),
     "networks.build_networks": lambda t: dict(model="dcgan", shape=dict(HEAD), seed=1, copies=2),
     "export.PlainAttention2d": lambda t: dict(channels=8),
-    "export.read_weights": lambda t: dict(file=t.tensors),
     "export.plain_attention": lambda t: dict(block=sagan.SelfAttention2d(8)),
     "export.plain_layers": lambda t: dict(G=t.pair[0]),
     "export.code_of": lambda t: dict(layer=nn.BatchNorm2d(3)),
@@ -219,6 +236,8 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "locks.unused": lambda t: dict(folder=t.folder),
     "locks.take_folder": lambda t: dict(wanted=lambda: t.fresh("taken"), numbered=False, keep=contextlib.ExitStack()),
     "locks.check_sizes": lambda t: dict(folder=t.run_folder),
+    "processes.is_first": lambda t: {},
+    "processes.leftovers": lambda t: {},
     "processes.world_size": lambda t: {},
     "processes.processes": lambda t: {},
     "processes.average_over_processes": lambda t: dict(tensors=[t.z], mean=lambda flat: flat),
@@ -228,6 +247,13 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "processes.share": lambda t: dict(batch_size=4),
     "processes.check_shares": lambda t: dict(batch_size=4),
     "processes.backward": lambda t: dict(accelerator=t.training.accelerator, network=t.G),
+    "runfiles.as_folder": lambda t: dict(path=str(t.run_folder)),
+    "runfiles.check_info": lambda t: dict(info=t.run.info),
+    "runfiles.grid_size": lambda t: dict(n=4, size=32, cols=2, padding=2),
+    "runfiles.read_config": lambda t: dict(folder=t.run_folder),
+    "runfiles.read_latents": lambda t: dict(file=t.run_folder/"latents.safetensors", shape=(4, 4)),
+    "runfiles.read_pixels": lambda t: dict(file=runs.samples_file(t.run_folder, 1), wanted=grid(t), channels=3),
+    "runfiles.read_rows": lambda t: dict(file=t.run_folder/"history.csv", columns=runs.COLUMNS, whole=("epoch",)),
     "runs.samples_file": lambda t: dict(folder=t.run_folder, epoch=1),
     "runs.checkpoint_file": lambda t: dict(folder=t.run_folder, weights="last"),
     "runs.write_history": lambda t: dict(path=t.fresh("history.csv"), rows=t.run.history),
@@ -240,7 +266,6 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "runs.Run.discriminator": lambda t: dict(self=t.run, weights=1),
     "runs.write_samples": lambda t: dict(run=t.run, images=t.x, epoch=2),
     "runs.networks_of": lambda t: dict(run=t.run, need="G", seed=1, copies=1),
-    "runs.check_images_of": lambda t: dict(run=t.run, images=t.run.images()),
     "runs.open_run": lambda t: dict(what=t.run_folder, G=None, D=None),
     "runs.ready_folder": lambda t: {},
     "runs.ready_run": lambda t: dict(name="toy-birds-dcgan"),
@@ -252,6 +277,8 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "runs.write_config": lambda t: dict(run=t.run),
     "runs.check_again": lambda t: dict(run=t.run, protocol={"fid": {"every": 1}}, steps={"d_step": "mine"}),
     "runs.pack_run": lambda t: dict(run=t.run_folder, dest=t.fresh("packed"), epochs=[1]),
+    "settings.data_options": lambda t: dict(config=t.config),
+    "settings.fingerprint": lambda t: dict(images=t.x),
     "settings.TrainConfig": lambda t: settings_of() | dict(size=32, model="dcgan", loss="bce", lr_g=1e-4, seed=3),
     "settings.check_config": lambda t: dict(config=t.config),
     "settings.with_defaults": lambda t: dict(config=t.config, own=False),
@@ -273,12 +300,12 @@ MEASURES: dict[str, Callable[[Things], dict]] = {
     "features.check_images": lambda t: dict(images=t.x, part=True),
     "features.to_channels": lambda t: dict(images=t.x, channels=1),
     "features.fold_batch_norm": lambda t: dict(block=nn.ModuleDict(dict(
-        conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4))).requires_grad_(False)),
+        conv=nn.Conv2d(3, 4, 1, bias=False), bn=nn.BatchNorm2d(4))).requires_grad_(False)),
     "features.load_inception": lambda t: {},
     "features.Inception": lambda t: dict(device="cpu"),
     "features.SmallNet": lambda t: {},
     "features.SmallNet.features": lambda t: dict(self=__import__("gan_course").features.SmallNet(), x=t.floats),
-    "features.train_small": lambda t: dict(steps=1, n=8, seed=1),
+    "features.train_small": lambda t: dict(steps=2, n=8, seed=1),
     "features.Small": lambda t: dict(device="cpu"),
     "features.get_extractor": lambda t: dict(name="small", device="cpu"),
     "features.extract_features": lambda t: dict(images=t.x, extractor="small", batch_size=2, progress=False),
@@ -346,13 +373,16 @@ MEASURES: dict[str, Callable[[Things], dict]] = {
     "evaluation.history_table": lambda t: dict(run=t.run),
 }
 VIEWS: dict[str, Callable[[Things], dict]] = {
+    "probing.own_score": lambda t: dict(target=torch.neg, output=t.logits, n=6),
+    "probing.gradient_of": with_gradient,
+    "probing.note": lambda t: dict(what="black", found=t.logits > 0, layer=t.D),
+    "probing.images_to_explain": lambda t: dict(run=t.run, images=t.birds, limit=4),
     "probing.grey_input": lambda t: dict(model=t.D),
     "probing.has_extent": lambda t: dict(output=noise(2, 3, 4, 4), n=2),
     "probing.as_input": lambda t: dict(model=t.D, images=t.x),
     "probing.output_of": lambda t: dict(model=t.D, x=t.floats),
     "probing.one_logit": lambda t: dict(output=t.logits, n=6, target="fake"),
     "probing.is_saturated": lambda t: dict(score=t.logits.requires_grad_().sigmoid(), near=.01),
-    "probing.note_saturated": lambda t: dict(score=t.logits.requires_grad_().sigmoid(), layer=t.D),
     "probing.explaining": lambda t: {},
     "gradcam.target_score": lambda t: dict(output=t.logits, target="real", n=6),
     "gradcam.at_rest": lambda t: dict(model=t.D),
@@ -396,6 +426,10 @@ VIEWS: dict[str, Callable[[Things], dict]] = {
     "scenes.LatentState": lambda t: dict(start=0, end=1, t=.5, path="lerp", limit=2., spot=(.5, .5), seed=1),
     "scenes.LatentScene": lambda t: dict(what=t.run_folder, n=2),
     **{f"scenes.LatentScene.{name}": in_scene for name in ("candidates", "ends", "latent", "image", "render")},
+    "scenes.sheet": lambda t: dict(images=t.x, cols=2, padding=1),
+    "scenes.LatentScene.images": lambda t: dict(self=in_scene(t)["self"], z=noise(2, in_scene(t)["self"].latent_dim)),
+    "scenes.EpochScene.recording": lambda t: dict(self=epochs(t), i=0),
+    "embed.printable": lambda t: dict(text="a name"),
     "scenes.LatentScene.row": lambda t: in_scene(t) | dict(which=0),
     "scenes.LatentScene.pad": lambda t: in_scene(t) | dict(side=2),
     "scenes.LatentScene.film": lambda t: in_scene(t) | dict(steps=2),
