@@ -74,7 +74,8 @@ def _draw_loss(axes, loss:Loss, span:float):
     "One row of the picture: D on real, D on fake, G on fake."
     x, zero = torch.linspace(-span, span, 161), torch.zeros(1)
     for column, ax in enumerate(axes):
-        gradient, value = torch.vmap(torch.func.grad_and_value(functools.partial(_at_logit, loss, column, zero)))(x)
+        at_logit = functools.partial(_at_logit, loss, column, zero)
+        gradient, value = torch.vmap(torch.func.grad_and_value(at_logit))(x)
         ax.axhline(0, color="grey", lw=.8)
         ax.plot(x, value, "C0-", lw=2, label="loss")
         ax.plot(x, gradient, "C1--", lw=2, label="its gradient")
