@@ -1,5 +1,6 @@
 """Exercises of lesson 01: the game and its losses."""
 import math
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,11 @@ D_LOSS = Exercise(
         Wrong(d_loss_of_probabilities,
               "binary_cross_entropy of probabilities cuts the logarithm off at -100, so that at logit 200 the loss is "
               "100 and no gradient is left. Work with the logits, by softplus."),
+        Wrong(lambda r, f: (F.softplus(f).mean(), F.softplus(-r).mean()),
+              "both numbers are right, but in the wrong order: d_loss_real comes first."),
+        Wrong(lambda r, f: (F.softplus(-r.mean()), F.softplus(f.mean())),
+              "the mean is taken of the logits, before softplus. An expectation of losses is the mean of the losses: "
+              "softplus first."),
         Wrong(lambda r, f: (F.softplus(-r).sum(), F.softplus(f).sum()),
               "these are sums over the batch. An expectation is estimated by the mean; with sums, the step would grow "
               "with the batch."),
@@ -210,6 +216,9 @@ HINGE = Exercise(
         Wrong(lambda r, f: (F.relu(1 + r).mean(), F.relu(1 - f).mean(), -f.mean()),
               "D's two parts are swapped: the real logits should be pushed up, above 1, and those of the fakes down, "
               "below -1."),
+        Wrong(lambda r, f: (F.relu(1 - r).mean(), F.relu(1 - f).mean(), -f.mean()),
+              "the part of the fakes has the same sign as that of the real samples, so D would push both up. In the "
+              "picture it rises to the right."),
         Wrong(miyato_without_minus,
               "these are the objectives that D and G *maximise*, as Miyato et al. write them. A loss is minimised: "
               "turn the sign."),
@@ -226,20 +235,21 @@ HINGE = Exercise(
 
 # --- 01.5
 
-ACROSS = 64  # pairs in the picture of where the penalty looks
+ACROSS = 64  # pairs of the critic that notes where it is asked
 
 
 def observe_penalty(answer, dice):
     """Critics whose gradient is known wherever the points are drawn, and one that notes where it is asked."""
-    w = torch.randn(3, generator=dice) + 2
+    w, weight = torch.randn(2, 3, generator=dice) + 2
+    at = 2 * torch.randn(6, generator=dice)
     real, fake = torch.randn(2, 6, 3, generator=dice)
+    images = torch.rand(2, 5, 2, 4, 4, generator=dice)  # all inputs come before the answer draws as often as it likes
     yield "the linear critic f(x) = w·x", answer(lambda x: x @ w, real, fake, dice)
-    at = torch.randn(6, generator=dice) * 2
     pairs = [torch.stack([at, torch.full((6,), y)], 1) for y in (1., 0.)]
     yield ("a critic whose gradient has another length in each pair",
            answer(lambda x: x[:, 0].square() / 2, *pairs, dice))
     across = torch.linspace(-1, 1, ACROSS)
-    top, bottom = (torch.stack([across, torch.full((ACROSS,), y)], 1) for y in (1., 0.))
+    top, bottom = (torch.stack([across - y, torch.full((ACROSS,), y)], 1) for y in (1., 0.))  # slanting lines
     asked = []
 
     def spy(x):
@@ -249,13 +259,12 @@ def observe_penalty(answer, dice):
     answer(spy, top, bottom, dice)
     points = torch.cat(asked)
     height = points[:, 1]
-    between = len(points) == ACROSS and bool(torch.isclose(points[:, 0], across, atol=1e-4).all())
+    between = len(points) == ACROSS and bool(torch.isclose(points[:, 0], across - height, atol=1e-4).all())
     yield "does D see one point on the line of each pair?", "yes" if between else "no"
     yield "are the points mixed in different proportions?", "yes" if len(height.unique()) > ACROSS / 2 else "no"
     yield "are they spread over the whole line?", "yes" if height.min() < .2 and height.max() > .8 else "no"
-    images = torch.rand(2, 5, 2, 4, 4, generator=dice)
     yield "a linear critic on images", answer(lambda x: 3 * x.flatten(1).sum(1), *images, dice)
-    weight = torch.randn(3, generator=dice).requires_grad_()
+    weight.requires_grad_()
     answer(lambda x: x @ weight, real, fake, dice).backward()
     yield "the penalty's gradient with respect to D's weights", weight.grad
 
@@ -273,6 +282,17 @@ def penalty_by_lerp(D, real, fake, dice):
     logits = D(x)
     g = torch.autograd.grad(logits, x, grad_outputs=torch.ones_like(logits), create_graph=True)[0]
     return torch.mean((g.reshape(len(g), -1).pow(2).sum(1).sqrt() - 1)**2)
+
+
+def penalty_by_global_chance(D, real, fake, dice):
+    return solve_penalty(D, fake, real, None)
+
+
+def penalty_by_backward(D, real, fake, dice):
+    epsilon = torch.rand(len(real), *[1] * (real.ndim - 1), generator=dice)
+    between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    with warnings.catch_warnings(action="ignore"): D(between).sum().backward(create_graph=True)
+    return (between.grad.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def penalty_with(*, draw=None, reduce="sum", graph=True, at=None, cost=None, norm=None):
@@ -294,7 +314,8 @@ PENALTY = Exercise(
            "torch.rand(len(real), *[1] * (real.ndim - 1), generator=dice).",
            "Call .requires_grad_() on the mixtures; gradient, = torch.autograd.grad(D(between).sum(), between, "
            "create_graph=True). The length of each row is gradient.flatten(1).norm(dim=1)."],
-    observe=observe_penalty, solution=solve_penalty, use=gradient_penalty, others=[penalty_by_lerp],
+    observe=observe_penalty, solution=solve_penalty, use=gradient_penalty,
+    others=[penalty_by_lerp, penalty_by_global_chance],
     wrong=[
         Wrong(penalty_with(draw=lambda real, dice: torch.rand(1, generator=dice)),
               "one ε is drawn for the whole batch. Every point then lies at the same proportion between its real "
@@ -302,6 +323,12 @@ PENALTY = Exercise(
         Wrong(penalty_with(draw=lambda real, dice: torch.rand(real.shape, generator=dice)),
               "ε is drawn for every coordinate. The mixture then lies in the box between the two samples and not on "
               "the line; draw one number for each sample, and let it broadcast."),
+        Wrong(penalty_with(draw=lambda real, dice: torch.rand(len(real), 1, generator=dice)),
+              "right for points, but ε of shape (B,1) does not fit images. Give it as many axes of length 1 as the "
+              "samples have axes: (B,1,1,1)."),
+        Wrong(penalty_by_backward,
+              "the number is right, but backward() also leaves the gradient of the summed logits in D's weights, and "
+              "D would be trained on it. torch.autograd.grad returns a gradient and stores none."),
         Wrong(penalty_with(cost=lambda norms: (norms.square() - 1).square()),
               "the norm is squared before 1 is subtracted. The formula has (‖∇f‖ - 1)²: take the root first."),
         Wrong(penalty_with(cost=lambda norms: norms.square()),
