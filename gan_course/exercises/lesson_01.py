@@ -241,7 +241,7 @@ ACROSS = 64  # pairs of the critic that notes where it is asked
 def observe_penalty(answer, dice):
     """Critics whose gradient is known wherever the points are drawn, and one that notes where it is asked."""
     w, weight = torch.randn(2, 3, generator=dice) + 2
-    at = 2 * torch.randn(6, generator=dice)
+    at = torch.tensor([.2, .6, 1.5, 2.5, -.4, -3.]) + .1 * torch.rand(6, generator=dice)  # shorter and longer than 1
     real, fake = torch.randn(2, 6, 3, generator=dice)
     images = torch.rand(2, 5, 2, 4, 4, generator=dice)  # all inputs come before the answer draws as often as it likes
     yield "the linear critic f(x) = w·x", answer(lambda x: x @ w, real, fake, dice)
@@ -261,11 +261,15 @@ def observe_penalty(answer, dice):
     height = points[:, 1]
     between = len(points) == ACROSS and bool(torch.isclose(points[:, 0], across - height, atol=1e-4).all())
     yield "does D see one point on the line of each pair?", "yes" if between else "no"
+    yield "are they at the real samples themselves?", "yes" if height.min() > .999 else "no"
     yield "are the points mixed in different proportions?", "yes" if len(height.unique()) > ACROSS / 2 else "no"
     yield "are they spread over the whole line?", "yes" if height.min() < .2 and height.max() > .8 else "no"
     yield "a linear critic on images", answer(lambda x: 3 * x.flatten(1).sum(1), *images, dice)
     weight.requires_grad_()
-    answer(lambda x: x @ weight, real, fake, dice).backward()
+    cost = answer(lambda x: x @ weight, real, fake, dice)
+    yield "has the penalty itself left a gradient in D's weights?", "no" if weight.grad is None else "yes"
+    if weight.grad is not None: return
+    cost.backward()
     yield "the penalty's gradient with respect to D's weights", weight.grad
 
 
