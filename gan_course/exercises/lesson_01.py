@@ -43,7 +43,8 @@ def observe_d_loss(answer, dice):
     yield "its loss where D is sure and right (logits 200 and -200)", answer(far, -far)
     yield "its loss where D is sure and wrong (logits -200 and 200)", answer(-far, far)
     real, fake = real.requires_grad_(), fake.requires_grad_()
-    sum(answer(real, fake)).backward()
+    on_real, on_fake = answer(real, fake)
+    (on_real + on_fake).backward()
     yield "the gradients that reach the logits", (real.grad, fake.grad)
 
 
