@@ -89,6 +89,7 @@ def plot_losses(
     span:float=4., # logits from -span to span; the other player's logit is 0
 ): # matplotlib Figure: columns D on real, D on fake, G on fake
     "The loss of each player at a logit, and the gradient with which it pushes that logit."
+    if not losses: raise InputError('plot_losses needs at least one loss, such as get_loss("hinge")')
     fig, axes = new_figure(7.4, .9 + 1.4 * len(losses), len(losses), 3, sharex=True, sharey=True,
                            squeeze=False, layout="constrained")
     for row, loss in zip(axes, losses, strict=True): _draw_loss(row, loss, span)
