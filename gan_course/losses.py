@@ -143,7 +143,10 @@ def _input_gradient(
     if not x.is_floating_point():
         raise InputError(f"a gradient penalty got {x.dtype} samples: it needs floats; use to_float(images)")
     x = x.detach().requires_grad_()
-    gradient, = torch.autograd.grad(D(x).float().sum(), x, create_graph=True)
+    logits = D(x)
+    if not isinstance(logits, Tensor) or not logits.requires_grad:
+        raise InputError("a gradient penalty needs a D that gives logits with a graph back to the samples")
+    gradient, = torch.autograd.grad(logits.float().sum(), x, create_graph=True)
     return gradient.float().reshape(len(x), -1)
 
 # %% ../nbs/01_game.ipynb #903c9dbd
@@ -224,4 +227,6 @@ def get_loss(
     return LOSSES[choose(name, LOSSES, "loss")]
 
 # %% ../nbs/01_game.ipynb #9a4d7249
-guard(__name__)
+guard(__name__, {
+    "real_logits": "… float", "fake_logits": "… float", "real": "B …", "fake": "F …",
+    "plot_losses.span": "1e-6..1e6"})

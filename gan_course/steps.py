@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .core import image_grid, new_figure, show_images, to_float, to_uint8
+from .core import InputError, image_grid, new_figure, show_images, to_float, to_uint8
 from .guards import guard
 from .losses import Loss
 from .session import undisturbed
@@ -69,6 +69,8 @@ def g_step(
     view:Callable|None=None, # as in `d_step`
 ) -> dict[str, Tensor]: # g_loss, a scalar
     "One step of the generator (Goodfellow et al. 2014, algorithm 1, outer loop)."
+    if not fake.requires_grad: raise InputError("g_step got images without their graph: call G with gradients")
+    if loss.paired and real is None: raise InputError(f"{loss.name} compares pairs: g_step needs real images, too")
     view = view or nn.Identity()
     with frozen(D):
         real_logits = D(view(real)) if loss.paired else None
@@ -88,6 +90,8 @@ def ema_update(
     "ema ← decay·ema + (1 - decay)·G, for weights and for running statistics."
     averages = [*ema.named_parameters(), *ema.named_buffers()]
     values = [*G.parameters(), *G.buffers()]
+    if [(v.shape, v.dtype) for v in values] != [(a.shape, a.dtype) for _, a in averages]:
+        raise InputError("ema_update got networks of two kinds: the average has to be a copy of G")
     for (name, average), value in zip(averages, values, strict=True):
         direction = name.endswith(("._u", "._v"))  # of spectral norm (lesson 08): turned, never averaged
         if direction or not average.is_floating_point(): average.copy_(value)  # or a counter
@@ -109,7 +113,7 @@ def generate(
     batch_size:int=64,
 ) -> Tensor: # (N,C,H,W) uint8, on the CPU
     "Images of these latents, G in eval mode."
-    mode, device = G.training, next(G.parameters()).device
+    mode, device = G.training, next((p.device for p in G.parameters()), "cpu")
     G.eval()
     try:
         parts = [to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)]
@@ -136,6 +140,8 @@ def real_batch(
     share:slice=slice(None), # of the batch: all of it, or what falls to this process
 ) -> Tensor: # (B,C,H,W) in [-1,1], channels last; B images of the share
     "Real images for one step, as the discriminator sees them."
+    if not 0 <= indices.min() <= indices.max() < len(images):
+        raise InputError(f"real_batch got indices beyond 0…{len(images) - 1}: there are {len(images)} images")
     batch = images[indices[share].to(images.device)]
     if flip:
         mirror = (torch.rand(len(indices), generator=generator) < .5)[share].to(images.device)
@@ -228,4 +234,9 @@ def plot_grids(
     return fig
 
 # %% ../nbs/06_training.ipynb #9a4d3982
-guard(__name__)
+guard(__name__, {
+    "images": "N C H W uint8", "indices": "B int", "real": "R … float", "fake": "B … float",
+    "plot_real_beside_fake.real": "N C H W uint8", "plot_real_beside_fake.fake": "M C V W uint8",
+    "z": "N … float finite", "batch_size": "1..", "decay": "0..1", "device": "device", "n": "1..1e8",
+    "ema_decay.n": "0..", "evenly.n": "2..", "epoch_batches.n": "0..1e8", "plot_curves.run": "with history",
+    "plot_film_strip.run": "with epochs samples", "plot_grids.run": "with samples"})

@@ -8,7 +8,7 @@ __all__ = ['TOYS', 'SIGMA', 'COLLAPSE', 'CLINIC', 'toy_modes', 'sample_toy', 'ml
 
 # %% ../nbs/02_toy.ipynb #709ee0b6
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .core import InputError, choose, new_figure, seeded
 from .guards import guard
-from .losses import get_loss, gradient_penalty, r1_penalty
+from .losses import Loss, get_loss, gradient_penalty, r1_penalty
 
 # %% ../nbs/02_toy.ipynb #faae7614
 TOYS = ("ring", "grid", "spiral", "moons")
@@ -44,7 +44,6 @@ def sample_toy(
 ) -> Tensor: # (n,2) float32, nearly all in [-1.2,1.2]
     "Points of a toy distribution."
     modes = toy_modes(name)
-    if n < 1: raise InputError(f"sample_toy got n={n}: ask for at least one point")
     if modes is not None: place = modes[torch.randint(len(modes), (n,), generator=generator)]
     elif name == "spiral":
         # the root spreads them evenly along the curve
@@ -108,9 +107,9 @@ class ToyDiscriminator(nn.Module):
 
 # %% ../nbs/02_toy.ipynb #9497620b
 def pulls(
-    D:nn.Module, # discriminator
+    D:Callable, # discriminator
     fake:Tensor, # (B,2) generated points
-    loss, # from `get_loss`
+    loss:Loss, # from `get_loss`
     real:Tensor|None=None, # (B,2) real points, needed by paired losses only
 ) -> Tensor: # (B,2): -B·∂L_G/∂x, the direction in which each point lowers G's loss
     "How hard, and where to, each generated point is pulled."
@@ -166,7 +165,7 @@ class ToyConfig:
 # %% ../nbs/02_toy.ipynb #01a1c5e3
 def snapshot(
     config:ToyConfig,
-    G:nn.Module, D:nn.Module,
+    G:Callable, D:Callable, # networks, or any functions like them
     step:int, # rounds played so far
     n:int=1000, # points; the same latents and real points at every step
     side:int=33, # the grid on which D is shown has side² points in [-1.6,1.6]²
@@ -200,7 +199,6 @@ def play(
     n:int=1000, # points in a snapshot
 ): # yields a `snapshot` before the first round and after every `every` rounds
     "A GAN on a toy distribution (Goodfellow et al. 2014, algorithm 1)."
-    if every < 1: raise InputError(f"play got every={every}: take a snapshot every 1 step or more")
     c, loss, draw = config, get_loss(config.loss), seeded(config.seed, 1)
     weights = seeded(c.seed, 0)
     G, D = ToyGenerator(c.latent_dim, c.hidden, weights), ToyDiscriminator(c.hidden, weights)
@@ -293,4 +291,7 @@ CLINIC = {  # name → (settings of the sick game, what the cure changes)
 }
 
 # %% ../nbs/02_toy.ipynb #9a4d7198
-guard(__name__)
+guard(__name__, {
+    "n": "1..1e6", "every": "1..", "step": "0..", "side": "1..1000", "arrows": "0..", "scale": "0..1e6",
+    "inputs": "1..4096", "outputs": "1..4096", "hidden": "1..4096", "latent_dim": "1..4096", "fake": "N D float",
+    "pulls.real": "M D float", "x": "N D float", "modes": "K D float", "sigma": "0..", "k": "0..", "least": "0.."})

@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant("losses", "x = x.detach().requires_grad_()", "x = x.requires_grad_()",
            "test_losses.py::test_penalties_touch_nothing_but_the_parameters_of_D",
            "A penalty of D may send gradients back into G."),
-    Mutant("losses", "D(x).float().sum(), x", "D(x).float().mean(), x",
+    Mutant("losses", "logits.float().sum(), x", "logits.float().mean(), x",
            "test_losses.py::test_penalties_of_a_bowl_at_any_rank",
            "The gradient of the mean logit tells the slope at each sample."),
     Mutant("losses", "return _input_gradient(D, real).square().sum(1).mean()",
