@@ -330,4 +330,5 @@ guard(__name__, {
     "n": "1..1e6", "every": "1..", "step": "0..", "side": "1..1000", "arrows": "0..", "scale": "0..1e6",
     "inputs": "1..4096", "outputs": "1..4096", "hidden": "1..4096", "latent_dim": "1..4096",
     "fake": "N D float", "pulls.real": "M D float", "x": "N D float", "modes": "K D float",
+   
     "sigma": "0..", "k": "0..", "least": "0..1"})
