@@ -65,7 +65,8 @@ def main():
                         for title, part in parts.items()}}
     if failures:
         by_name = {o.name: [p for p in failures if p.name == o.name] for o in failures}
-        tables["failures"] = {name: dict(n=len(some), first=str(some[0])[:300]) for name, some in sorted(by_name.items())}
+        tables["failures"] = {name: dict(n=len(some), first=str(some[0])[:300])
+                              for name, some in sorted(by_name.items())}
     common.report(options, tables)
     sys.exit(bool(failures))
 

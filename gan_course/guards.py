@@ -52,12 +52,14 @@ def guard(
     same letter being the same size everywhere in a call, with floating-point values without NaN and infinities. A whole
     number stands for itself, `…` for any dimensions, `empty` allows sizes of 0. `"1..10"`: a number from 1 to 10;
     either end may be missing; after a shape it holds for all values. `"with history epochs"`: an object that has these.
-    `"device"`: a device of torch that is there. `"any"`: nothing but the kind. A method is `"Class.method.parameter"`,
-    a parameter that stands as `"parameter"` means the same in all functions that have it. Two failures of the call itself are wrong input, too: what a network that was handed in
-    raises at what it is given, and memory that is not there. In a notebook nothing happens: there a function stands as
-    it is written.
+    `"device"`: a device of torch that is there. `"any"`: nothing but the kind. A method is `"Class.method.parameter"`;
+    what stands as `"parameter"` holds in all functions. Two failures of the call itself are wrong input, too: what a
+    network that was handed in raises at what it is given, and memory that is not there. In a notebook nothing happens:
+    there a function stands as it is written.
     """
-    if module not in sys.modules: raise TypeError(f"guard: {shown(module)} is not the name of an imported module")
+    if not isinstance(module, str) or module not in sys.modules:
+        raise TypeError(f"guard: {shown(module)} is not the name of an imported module")
+    if not isinstance(known, dict | None): raise TypeError(f"guard: known has to be a dict, not {shown(known)}")
     known, home = known or {}, sys.modules[module].__dict__
     names = home.get("__all__", ())
     used: set[str] = set()
@@ -158,7 +160,7 @@ def _fits(value, hint) -> bool:
         if kind is tuple and parts[-1] is not Ellipsis:
             return len(value) == len(parts) and all(map(_fits, value, parts))
         return all(_fits(item, parts[0]) for item in value[:20])
-    if kind is dict and parts:
+    if isinstance(value, dict) and len(parts) == 2:
         return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in itertools.islice(value.items(), 20))
     return True
 
@@ -196,7 +198,7 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
         raise InputError(f"{what} has to be a tensor of {rule}, not {shown(value)}")
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_): return
     number: Any = value
-    if isinstance(number, numbers.Rational): right, wanted = -2**63 <= number < 2**63, "a number of 64 bits"
+    if isinstance(value, numbers.Rational): right, wanted = -2**63 <= number < 2**63, "a number of 64 bits"
     else: right, wanted = math.isfinite(number), "a finite number"
     if not right: raise InputError(f"{what} has to be {wanted}, not {shown(value)}")
     if limits: _check_range(what, number, number, limits, shown(value))

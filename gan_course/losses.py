@@ -228,5 +228,5 @@ def get_loss(
 
 # %% ../nbs/01_game.ipynb #9a4d7249
 guard(__name__, {
-    "real_logits": "… float", "fake_logits": "… float", "real": "B …", "fake": "F …",
+    "real_logits": "B … float", "fake_logits": "F … float", "real": "B …", "fake": "F …",
     "plot_losses.span": "1e-6..1e6"})

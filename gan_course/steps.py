@@ -69,8 +69,8 @@ def g_step(
     view:Callable|None=None, # as in `d_step`
 ) -> dict[str, Tensor]: # g_loss, a scalar
     "One step of the generator (Goodfellow et al. 2014, algorithm 1, outer loop)."
-    if not fake.requires_grad: raise InputError("g_step got images without their graph: call G with gradients")
-    if loss.paired and real is None: raise InputError(f"{loss.name} compares pairs: g_step needs real images, too")
+    if not fake.requires_grad: raise InputError("g_step got images without their graph")
+    if loss.paired and real is None: raise InputError(f"{loss.name} compares pairs: give real, too")
     view = view or nn.Identity()
     with frozen(D):
         real_logits = D(view(real)) if loss.paired else None

@@ -183,7 +183,8 @@ def test_methods_are_guarded_and_stay_what_they_are(guarded):
     try:
         box, = guarded(Box, Box__size="1..", Box__of__size="5..", Box__grow__by="0..")
         assert box(3).grow(1).size == 4 and box.of(5).twice == 10 and box.area(2.) == 4 and box(1)._inner("x") == "x"
-        for wrong in (lambda: box(0), lambda: box("x"), lambda: box(1).grow(-1), lambda: box.of(4), lambda: box.area("x")):
+        for wrong in (lambda: box(0), lambda: box("x"), lambda: box(1).grow(-1), lambda: box.of(4),
+                      lambda: box.area("x")):
             with pytest.raises(InputError, match="^Box"): wrong()
         assert inspect.signature(box) == inspect.signature(type("Box", (), dict(__init__=kept["__init__"])))
     finally:

@@ -70,8 +70,9 @@ def public() -> dict[str, Callable]:
                 found[f"{info.name}.{name}"] = thing
                 for part in vars(thing):
                     method = getattr(thing, part)  # bound, if it is one of the class
-                    if part[0] != "_" and part != "forward" and getattr(method, "__qualname__", "") == f"{name}.{part}":
-                        found[f"{info.name}.{name}.{part}"] = method
+                    label = f"{name}.{part}"
+                    if part[0] != "_" and part != "forward" and getattr(method, "__qualname__", "") == label:
+                        found[f"{info.name}.{label}"] = method
             elif callable(thing): found[f"{info.name}.{name}"] = thing
     return found
 
@@ -142,7 +143,8 @@ def judged(outcome: Outcome, work: Callable[[], object]) -> None:
         if not right: outcome.kind = "memory" if "can't allocate memory" in f"{error!r}" else "other"
         elif not readable(message): outcome.kind = "message"
         else: outcome.kind = "InputError" if isinstance(error, InputError) else "TypeError"
-        outcome.told = f"{'' if right and outcome.kind != 'message' else type(error).__name__ + ': '}{ascii(message)[:500]}"
+        kind = "" if outcome.kind in ("InputError", "TypeError") else f"{type(error).__name__}: "
+        outcome.told = kind + ascii(message)[:500]
 
 
 def watch(place: Path, seen: list[str]) -> None:
@@ -213,7 +215,7 @@ def finished(base: Path, number: int, name: str, status: int, grown: int, late: 
     """The outcome of a fork that has ended."""
     file, trouble = base/f"{number}.json", base/f"{number}.trouble"
     try: outcome = Outcome(**json.loads(file.read_text()))
-    except (OSError, ValueError): outcome = Outcome(name, {}, told=f"ended by signal {status & 127}, status {status >> 8}")
+    except (OSError, ValueError): outcome = Outcome(name, {}, told=f"signal {status & 127}, status {status >> 8}")
     if trouble.exists(): outcome.told = trouble.read_text()[-600:]
     if late: outcome.kind = "hang"
     elif grown > MEMORY: outcome.kind, outcome.told = "memory", f"{grown >> 20} MiB; {outcome.told}"
@@ -223,8 +225,8 @@ def finished(base: Path, number: int, name: str, status: int, grown: int, late: 
     return outcome
 
 
-def in_forks(works: list[tuple[str, Callable]], base: Path, at_once: int = 1, seconds: float = SECONDS) -> Iterator[Outcome]:
-    """All of them, some at once; what hangs is ended. `base` is an empty folder."""
+def in_forks(works: list[tuple[str, Callable]], base: Path, at_once: int = 1) -> Iterator[Outcome]:
+    """All of them, some at once; what hangs is ended. `base` is a folder of temporary files."""
     waiting, running = list(enumerate(works))[::-1], {}
     here = psutil.Process().memory_info().rss
     while waiting or running:
@@ -232,7 +234,7 @@ def in_forks(works: list[tuple[str, Callable]], base: Path, at_once: int = 1, se
             number, (name, work) = waiting.pop()
             running[in_fork(base, number, name, work)] = number, name, time.monotonic()
         for pid, (number, name, began) in list(running.items()):
-            late = time.monotonic() - began > seconds
+            late = time.monotonic() - began > SECONDS
             if late: os.kill(pid, signal.SIGKILL)
             ended, status, use = os.wait4(pid, 0 if late else os.WNOHANG)
             if not ended: continue

@@ -151,8 +151,8 @@ def near(valid: Any, t: Things, chance: random.Random) -> Made | None:
         value = chance.choice(values)
         return f"{value!r:.40}", value
     if isinstance(valid, str):
-        value = chance.choice([valid.upper(), valid + " ", valid[:-1], valid.encode(), [valid], valid + "\n", Path(valid),
-                               valid * 40, f"{valid},{valid}", "-" + valid])
+        value = chance.choice([valid.upper(), valid + " ", valid[:-1], valid.encode(), [valid], valid + "\n",
+                               Path(valid), valid * 40, f"{valid},{valid}", "-" + valid])
         return f"{value!a:.60}", value
     if isinstance(valid, Path):
         name = chance.choice(list(PATHS))
@@ -163,8 +163,9 @@ def near(valid: Any, t: Things, chance: random.Random) -> Made | None:
         other = THINGS[chance.choice(list(THINGS))](t)
         inner = near(valid[0], t, chance) or ("", None)
         values = {"with something else in it": [*valid, other], "with one wrong item": [inner[1], *valid[1:]],
-                  "one item less": valid[:-1], "twice": [*valid, *valid], "as a set": iter(valid), "its first": valid[0],
-                  "all alike": [valid[0]] * len(valid), "backwards": valid[::-1], "nested": [valid]}
+                  "one item less": valid[:-1], "twice": [*valid, *valid], "as an iterator": iter(valid),
+                  "its first": valid[0], "all alike": [valid[0]] * len(valid), "backwards": valid[::-1],
+                  "nested": [valid]}
         name = chance.choice(list(values))
         return f"the right one {name}{f' ({inner[0]})' if 'wrong' in name else ''}", type(valid)(values[name]) \
             if isinstance(values[name], list) else values[name]

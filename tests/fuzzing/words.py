@@ -26,10 +26,13 @@ COMMANDS: dict[str, Callable[[Things], list[str]]] = {  # valid ones
     "runs": lambda t: ["runs", str(t.place)],
     "doctor": lambda t: ["doctor"],
 }
-WORDS = ["", " ", "x", "-1", "0", "1", "2", "1.5", "nan", "inf", "1e400", "9" * 400, "None", "True", "best", "last",
-         "a,b", "color,cutout", "~", "~nobody/x", "..", ".", "/", "/dev/full", "a\x1b[31mb", "a\nb", "\udcff", "ä☃", "-", "--",
-         "--no-such-option", "--help", "a" * 5000, "{}", "$(x)", "gan_course:no_such", "no_such:thing", ":", "a:b:c", "fc",
-         "gap", "inception", "small", "crop", "hinge", "wgan-gp", "sagan", "cub200", "cifar10", "toy-birds", "samples"]
+WORDS = [
+    "", "\x20", "x", "-1", "0", "1", "2", "1.5", "nan", "inf", "1e400", "9" * 400, "None", "True", "best", "last",
+    "a,b", "color,cutout", "~", "~nobody/x", "..", ".", "/", "/dev/full", "a\x1b[31mb", "a\nb", "\udcff", "ä☃", "-",
+    "--", "--no-such-option", "--help", "a" * 5000, "{}", "$(x)", "gan_course:no_such", "no_such:thing", ":",
+    "a:b:c", "fc", "gap", "inception", "small", "crop", "hinge", "wgan-gp", "sagan", "cub200", "cifar10",
+    "toy-birds", "samples",
+]
 
 
 def options_of(command: str) -> list[str]:
