@@ -341,27 +341,28 @@ SHAPE = Exercise(
 
 DIAGNOSIS = Exercise(
     "02.6", "Three patients", minutes=6, difficulty=3,
-    hints=["First the level: is the sum of D's losses low, near 1.386, or beyond? Low means that D tells fakes from data.",
+    hints=["First the level: is the sum of D's losses low, near 1.386, or beyond? Low means that D tells fakes from "
+           "data.",
            "Then the arrows: where D is right, do they still pull at G, or are they gone?",
-           "A swings about a level and never settles. C has a D that is right, and next to no arrows. E lies on the gray "
-           "line and is calm."],
+           "A swings about a level and never settles. C has a D that is right, and next to no arrows. E lies on the "
+           "gray line and is calm."],
     solution="563",
     wrong=[
-        Wrong("463", "A swings, but within limits. Learning rates that are too high look like patient D, whose losses leave "
-                     "the picture."),
-        Wrong("523", "D is right in C, as it is in B. But look at the arrows: a G that is too slow is still told where to go, "
-                     "and in C next to nothing is left of the arrows."),
-        Wrong("513", "D is right in C, and a collapse has that, too. But look at the arrows: in a collapse they are long, "
-                     "and in C next to nothing is left of them."),
-        Wrong("561", "in a collapse D is sure of the modes that nobody serves, so its sum is low. In E the sum lies on the "
-                     "gray line: D tells nothing apart."),
+        Wrong("463", "A swings, but within limits. Learning rates that are too high look like patient D, whose losses "
+                     "leave the picture."),
+        Wrong("523", "D is right in C, as it is in B. But look at the arrows: a G that is too slow is still told "
+                     "where to go, and in C next to nothing is left of the arrows."),
+        Wrong("513", "D is right in C, and a collapse has that, too. But look at the arrows: in a collapse they are "
+                     "long, and in C next to nothing is left of them."),
+        Wrong("561", "in a collapse D is sure of the modes that nobody serves, so its sum is low. In E the sum lies "
+                     "on the gray line: D tells nothing apart."),
         Wrong("536", "C and E are exchanged. Both have short arrows; but D is right in C, and has no opinion in E."),
         Wrong("565", "E is the calmest of all patients: its sum lies on the gray line. An oscillation swings."),
         Wrong("653", "A and C are exchanged: it is A that swings without end, and C whose arrows are gone."),
     ],
-    otherwise="give three digits in quotation marks, for A, C and E. For each ask whether D is right, and whether the arrows "
-              "are long.",
-    because="A: all curves swing and nothing settles. C: D is right, and the arrows are nearly gone. E: D has hardly learned, "
-            "so its losses are those of a blind D and its arrows are short.")
+    otherwise="give three digits in quotation marks, for A, C and E. For each ask whether D is right, and whether the "
+              "arrows are long.",
+    because="A: all curves swing and nothing settles. C: D is right, and the arrows are nearly gone. E: D has hardly "
+            "learned, so its losses are those of a blind D and its arrows are short.")
 
 LESSON = Lesson("02", "The first GAN", [TRAIN, COVERAGE, TREND, SIGNS, SHAPE, DIAGNOSIS])
