@@ -146,12 +146,21 @@ def test_a_snapshot_says_what_d_says():
     assert s["d_acc_real"] == pytest.approx((logit(s["real"]) > 0).float().mean().item())
     assert s["d_acc_fake"] == pytest.approx((logit(s["samples"]) <= 0).float().mean().item())
     assert s["g_loss"] == pytest.approx(torch.nn.functional.softplus(-logit(s["samples"])).mean().item(), rel=1e-5)
+    assert s["p_real"] == pytest.approx(logit(s["real"]).sigmoid().mean().item(), rel=1e-5)
+    assert s["p_fake"] == pytest.approx(logit(s["samples"]).sigmoid().mean().item(), rel=1e-5)
     assert (s["modes"], s["good"]) == coverage(s["samples"], toy_modes("ring"))
 
 
 def test_data_without_modes_have_no_coverage():
     s = last(ToyConfig(data="moons", **QUICK))
     assert s["modes"] is None and s["good"] is None
+
+
+def test_pictures_have_a_panel_a_snapshot_and_a_row_a_game():
+    game = list(play(ToyConfig(**QUICK), every=2))
+    fig = toy.plot_game(game, names=["a", "b", "c", "d"])  # two rows of three, and the colour bar
+    assert len(fig.axes) == 7 and [ax.get_title()[0] for ax in fig.axes[:4]] == list("abcd")
+    assert len(toy.plot_chart(game, game, names=["A", "B"]).axes) == 6
 
 
 # --- the game
