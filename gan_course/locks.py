@@ -104,7 +104,8 @@ def unused(
     folder: Path,
 ) -> bool:  # nothing is in it but what a process left that was killed while it began
     "Whether a run may begin in this folder."
-    return folder.is_dir() and all(p.name.endswith(".part") or p.name == LOCK for p in folder.iterdir())
+    with writing(folder):
+        return folder.is_dir() and all(p.name.endswith(".part") or p.name == LOCK for p in folder.iterdir())
 
 
 def take_folder(
@@ -133,6 +134,8 @@ def check_sizes(
             raise InputError(f"{file} has {size:,} bytes, more than the {most:,} that one of a run can have: "
                              "the file is damaged or made to do harm; take it from a copy of the run")
 
+    try: folder.stat()
+    except (OSError, ValueError) as e: raise InputError(f"{folder} cannot be read ({e})") from None
     for name in ("config.json", "history.csv"):
         if (folder / name).is_file(): check(folder / name, (folder / name).stat().st_size, LARGEST[name])
     for file in [*folder.glob("*.safetensors"), *folder.glob("checkpoints/*.safetensors")]:

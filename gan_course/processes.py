@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from .core import InputError
 from .guards import guard, shown
 
-__all__ = ["leftovers", "is_first", "world_size", "processes", "average_over_processes", "stop_all",
-           "on_main_process", "main_process_first", "share", "check_shares", "backward"]
+__all__ = ["world_size", "processes", "average_over_processes", "stop_all", "on_main_process", "main_process_first",
+           "share", "check_shares", "backward"]
 
 
 LAUNCH = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells its processes
@@ -142,6 +142,7 @@ def average_over_processes(
     "Replace tensors by their means over the processes; they travel as one message."
     if not tensors: return
     flat = mean(torch.cat([x.flatten() for x in tensors]))
+    if not isinstance(flat, Tensor): raise InputError(f"mean has to return a tensor, not {shown(flat)}")
     parts = flat.split([x.numel() for x in tensors])
     for x, part in zip(tensors, parts, strict=True): x.copy_(part.view_as(x))
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .core import InputError
-from .guards import guard, warn
+from .guards import guard, shown, warn
 
 __all__ = ["atomic_write", "writing", "write_json", "read_tensors", "epoch_in", "check_inside", "data_root",
            "cache_key", "write_rows", "open_rows", "cached", "cached_file", "open_regular", "stamps", "half_weights",
@@ -59,7 +59,6 @@ def _known_file(path: str | Path) -> os.stat_result | None:
     "The regular file that stands there; None if nothing does; anything else is refused."
     try: known = os.stat(Path(path))  # before links are followed: what /dev/stdout leads to may have no path
     except FileNotFoundError: return None
-    except ValueError: raise InputError(f"{str(path)!a} cannot be the name of a file") from None
     if stat.S_ISREG(known.st_mode): return known
     what = "a folder" if stat.S_ISDIR(known.st_mode) else "a device, a pipe or a socket"
     raise InputError(f"{path} is {what}: give the name of a file")
@@ -70,12 +69,20 @@ def writing(
     path: str | Path,  # what is being written: a file, or the folder it lies in
 ) -> Iterator[None]:
     "An error of the disk in one line: a disk that is full or may not be written to."
+    _check_name(path)
     try: yield
     except (OSError, SafetensorError) as e:
         why = getattr(e, "strerror", None) or str(e)
         raise InputError(
             f"{path} cannot be written ({why}): what was complete before is kept; "
             "make room there or choose another place, then try again (a run: resume it)") from None
+
+
+def _check_name(path: str | Path) -> None:
+    "What no file can be called is said before the system is asked."
+    try: name = os.fsencode(path)
+    except UnicodeEncodeError: name = b"\0"
+    if b"\0" in name: raise InputError(f"{str(path)!a} cannot be the name of a file")
 
 
 def write_json(
@@ -95,7 +102,7 @@ def read_tensors(
 ) -> dict[str, Tensor]:  # name, without the prefix → tensor
     "Tensors of a safetensors file: numbers and names, nothing that could be executed."
     try:
-        with safe_open(path, "pt") as f:
+        with open_regular(path), safe_open(path, "pt") as f:  # a pipe would be waited for
             names = [name for name in f.keys() if name.startswith(prefix)]
             return {name[len(prefix):]: f.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as e:
@@ -185,6 +192,7 @@ def write_rows(
 
     n, shape, room = 0, None, 0
     for row in rows:
+        if not isinstance(row, np.ndarray): raise InputError(f"rows have to be arrays of images, not {shown(row)}")
         row = np.ascontiguousarray(row[None] if row.ndim == 3 else row)
         if shape is None:
             shape = row.shape[1:]
@@ -341,8 +349,11 @@ def open_regular(
     "A regular file, opened; a pipe, a device or a socket is refused before it can hang or act."
     def check(mode):
         if not stat.S_ISREG(mode): raise InputError(f"{file} is no regular file: remove it")
-    check(os.stat(file).st_mode)
-    number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    _check_name(file)
+    try:
+        check(os.stat(file).st_mode)
+        number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as e: raise InputError(f"{file} cannot be read ({e.strerror or e})") from None
     opened = os.fdopen(number, "rb")
     try: check(os.fstat(number).st_mode)
     except InputError:
@@ -376,14 +387,20 @@ def half_weights(
     weights: dict[str, Tensor],
 ) -> dict[str, Tensor]:  # the same names; floats as float16, whole numbers as they are
     "Weights at half their size, as files of the package hold them."
-    return {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+    return _with_floats(weights, torch.float16)
 
 
 def float_weights(
     weights: dict[str, Tensor],
 ) -> dict[str, Tensor]:  # the same names; floats as float32, whole numbers as they are
     "Weights as networks compute with them: the way back from `half_weights`, without what was rounded off."
-    return {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+    return _with_floats(weights, torch.float32)
+
+
+def _with_floats(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    for name, w in weights.items():
+        if not isinstance(w, Tensor): raise InputError(f"the weight {name} has to be a tensor, not {shown(w)}")
+    return {name: w.to(dtype) if w.is_floating_point() else w for name, w in weights.items()}
 
 
 guard(__name__, {"epoch_in.unknown": "any"})

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from .core import ImageSet, InputError, progress_bar, seeded
 from .data import augment, has_split, load_images
@@ -165,7 +166,7 @@ def _accuracy_held_out(t, indices, part, view):
 # %% ../nbs/31_training.ipynb #f03ef39d
 def run_epoch(
     t:Training,
-    bar=None, # a tqdm bar, moved by one each step
+    bar:tqdm|None=None, # moved by one each step
 ) -> dict[str, float]: # mean of each loss and accuracy
     "Every real image once: D's step on each batch, G's step on every `d_steps`-th."
     c, g, part = t.config, seeded(t.config.seed, t.epoch + 1), share(t.config.batch_size)
@@ -485,7 +486,7 @@ def train_or_open(
     "Begin this run, go on with it, or open it if it is complete."
     path, G, D = Path(path).expanduser(), how.get("G"), how.get("D")
     wanted = settle(config, how.get("images"), G, D)
-    if not (path/"config.json").exists(): return train(config, path, **how)
+    if not os.path.exists(path/"config.json"): return train(config, path, **how)
     run = open_run(path, G, D)
     if changed := unlike(run.config, wanted):
         settings = ", ".join(changed)

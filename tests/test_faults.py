@@ -176,7 +176,7 @@ def edit(run, change):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda i: i["train"].update(epochs="twelve"), "epochs has to be a whole number"),
+    (lambda i: i["train"].update(epochs="twelve"), "epochs has to be"),
     (lambda i: i["train"].update(lr_g=[1]), "lr_g has to be"),
     (lambda i: i["train"].update(batch_size=0), "batch_size has to be at least 2"),
     (lambda i: i["train"].update(loss={}), "loss has to be"),

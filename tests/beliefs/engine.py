@@ -67,9 +67,9 @@ MUTANTS = [
     Mutant("processes", "_unseen(*(() if _launched() else LAUNCH))", "_unseen()",
            "test_processes.py::test_one_process_reads_nothing_of_several",
            "One process alone is not led astray by a LOCAL_RANK of 0."),
-    Mutant("processes", "None if _launched() or torch.distributed.is_initialized() else _meet()", "None",
-           "test_processes.py::test_what_meets_is_a_pair",
-           "The address that processes are told is one where somebody listens already."),
+    Mutant("processes", "if rank: socket.create_connection(place, timeout=1).close()", "if rank: pass",
+           "test_processes.py::test_a_first_meeting_is_not_waited_for_long",
+           "torch says in one line that nobody listens at an address."),
     # two at once
     Mutant("locks", "after_in_child=lambda: [os.close(_held.pop()) for _ in range(len(_held))]",
            "after_in_child=lambda: None",
