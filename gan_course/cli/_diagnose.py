@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DiagnoseOptions:
-    """What looks sick in the curves of a run (history.csv): what was seen, how sure that is, the cure, the lesson to read."""
+    """What looks sick in the curves of a run (history.csv), how sure that is, the cure, the lesson to read."""
 
     run: Positional[str]  # a run folder, or the name of a ready run such as toy-birds-dcgan
     json: Path | None = None  # write what was found to this file, too
@@ -45,5 +45,6 @@ def diagnose(args: list[str]) -> None:
 
 def told(finding: Finding, run: Run) -> str:
     """A finding, with what the run has now of the settings that the cure changes."""
-    now = ", ".join(f"{name} {getattr(run.config, name)!s:.40}" for name in finding.settings)
+    settings = {name: getattr(run.config, name) for name in finding.settings}
+    now = ", ".join(f"{name} {'none' if value in (None, '') else value}" for name, value in settings.items())
     return str(dataclasses.replace(finding, cure=f"{finding.cure} (now: {now})"))
