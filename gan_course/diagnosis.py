@@ -41,7 +41,7 @@ class Finding:
 
 def is_number(value) -> bool:
     """Neither NaN nor infinite, nor anything else that has run away."""
-    return isinstance(value, Real) and bool(abs(value) < 1e30)
+    return isinstance(value, int | float | np.floating) and bool(abs(value) < 1e30)
 
 
 def unit_of(history: list[dict]) -> str:

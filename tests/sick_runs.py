@@ -15,7 +15,8 @@ BASE = dict(data="toy-birds", limit=500, base_channels=12, batch_size=16, epochs
 RUNS = {  # image runs: name → what differs from BASE
     "healthy": {}, "healthy, seed 1": dict(seed=1), "healthy, hinge": dict(loss="hinge"),
     "lr_g tiny": dict(lr_g=1e-5), "lr_d tiny": dict(lr_d=1e-6), "beta1 0.9": dict(beta1=.9),
-    "minimax": dict(loss="minimax"), "five steps of D": dict(d_steps=5), "60 images": dict(limit=60, epochs=60, flip=False, batch_size=20),
+    "minimax": dict(loss="minimax"), "five steps of D": dict(d_steps=5),
+    "60 images": dict(limit=60, epochs=60, flip=False, batch_size=20),
     "sngan, all images alike": dict(model="sngan", loss="hinge"), "rates of 0.05": dict(lr_g=.05, lr_d=.05),
 }
 

@@ -106,9 +106,14 @@ def test_chance_is_not_learning_by_heart():
     assert not named(rows(d_acc_real_test=None))
 
 
+def test_who_guesses_knows_nothing_by_heart():
+    half = math.log(2)
+    assert named(rows(d_loss_real=half, d_loss_fake=half, d_acc_real=.9, d_acc_real_test=.7)) == ["likely: D too weak"]
+
+
 def test_a_falling_loss_is_no_oscillation():
-    down = [.69 - .05 * i for i in range(10)]
-    assert not named(rows(d_loss_real=[.3, *down[1:]], d_loss_fake=down))
+    down = [.3, .8, .9, 1., .9, .9, .8, .7, .6, .5]
+    assert not named(rows(d_loss_real=down, d_loss_fake=down))
     assert named(rows(d_loss_real=[.3, .7, .5, .8, .4, .7, .3, .8, .5, .7])) == ["possible: oscillation"]
 
 
