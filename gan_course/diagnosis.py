@@ -59,10 +59,10 @@ class Curves:
         half = len(history) // 2
         self.real, fake, g = (self.column(name) for name in NEEDED)
         self.finite = bool(np.isfinite([self.real, fake, g]).all())
+        self.peaks = np.abs([self.real, fake, g]).max(0)  # of each row, its largest loss
         self.g = g[half:]
         level = (self.real + fake)[half:] / (self.guess or 1)
         self.paid = float(np.median(level))  # by D; 1 is what guessing costs
-        self.jump = float(np.abs(np.diff(level)).mean())  # of that from one row to the next
         at = np.arange(len(level))
         self.swing = float((level - np.polyval(np.polyfit(at, level, 1), at)).std()) if self.finite else math.nan
         right, held_out = self.column("d_acc_real")[half:], self.column("d_acc_real_test")[half:]
@@ -86,9 +86,11 @@ class Curves:
 
 
 def rates_too_high(c: Curves) -> Finding | None:
-    """Lesson 02, chart 4: neither player can stand still. Oscillating games jump by up to 0.5, these by 2 and more."""
+    """Lesson 02, chart 4: a spike in the hundreds or thousands. Others stay below 8 times what guessing costs."""
     if not c.finite: seen = "a loss is NaN or infinite"
-    elif c.guess and c.jump > 1: seen = f"D's loss jumps by {c.jump:.1f} times what guessing costs at each row {c.when}"
+    elif c.guess and c.peaks.max() > 20 * c.guess:
+        at = c.peaks.argmax()
+        seen = f"a loss of {c.peaks[at]:.0f} in {c.unit} {c.history[at][c.unit]}, where guessing costs D {c.guess:.1f}"
     else: return None
     return Finding("learning rate too high", "likely", seen, "a tenth of --lr-g and --lr-d, or less", ("lr_g", "lr_d"),
                    "02_toy")
