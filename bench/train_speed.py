@@ -8,7 +8,6 @@ step. Ours: `run_epoch` of gan_course with its defaults (bf16 where it is quicke
 memory, flips, EMA), and the same in float32. After that: resident memory over the epochs of a real run. A GPU is used
 where there is one.
 """
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -106,7 +105,7 @@ class Ours:
     def first(self, batches):
         """The images of so many batches."""
         n = batches * self.o.batch
-        return dataclasses.replace(self.images, images=self.images.images[:n], labels=None)
+        return self.images.subset(slice(n))
 
     def round(self):
         """Images a second over `steps` steps."""

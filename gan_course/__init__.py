@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see
     from .data import load_images as load_images
     from .dcgan import build_model as build_model
     from .dcgan import register_model as register_model
+    from .diagnosis import diagnose as diagnose
     from .embed import epoch_browser_html as epoch_browser_html
     from .embed import latent_walk_html as latent_walk_html
     from .evaluation import evaluate as evaluate
@@ -42,6 +43,7 @@ _NAMES = {
     "core": "ImageSet InputError show_images",
     "data": "load_images",
     "dcgan": "build_model register_model",
+    "diagnosis": "diagnose",
     "embed": "epoch_browser_html latent_walk_html",
     "evaluation": "evaluate fid_hook",
     "exercises": "check hint progress solution",

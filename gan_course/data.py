@@ -252,7 +252,7 @@ def is_folder(
     if text in NAMES: return False
     separators = [s for s in (os.sep, os.altsep) if s]
     if isinstance(name_or_path, Path) or any(s in text for s in separators): return True
-    return bool(text) and Path(text).expanduser().exists()
+    return bool(text) and os.path.exists(os.path.expanduser(text))
 
 # %% ../nbs/04_images.ipynb #94decc0d
 def has_split(

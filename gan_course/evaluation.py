@@ -28,6 +28,11 @@ from .settings import view_of
 from .sources import GivenMoments, Source, from_generator, from_images, one_line, opened, source_of
 from .storage import atomic_write, cache_key, cached_file, write_json, writing
 
+# %% ../nbs/35_evaluation.ipynb #34aa3d64
+def _version(extractor):
+    "What tells an extractor from others of its name; one of your own need not have it."
+    return getattr(extractor, "version", "unknown")
+
 # %% ../nbs/35_evaluation.ipynb #34aa3d65
 def gather(
     source:Source,
@@ -65,7 +70,7 @@ def real_stats(
 # %% ../nbs/35_evaluation.ipynb #7b3f0c32
 def _cached_stats(source, extractor, keep, root, produce):
     "These statistics, out of the cache if they are there; those of a folder in an earlier state are removed."
-    same = dict(format=2, n=source.n, extractor=[extractor.name, extractor.version], keep=keep)
+    same = dict(format=2, n=source.n, extractor=[extractor.name, _version(extractor)], keep=keep)
     key = cache_key(source=source.key, size=source.size, **same)
     of = cache_key(place=source.key[1], more=source.key[3:], **same) if source.kind == "folder" else ""
     def load(file): return FeatureStats.load(file, key=key, of=of)
@@ -237,7 +242,7 @@ def _protocol(fake, real, fake_side, real_side, extractor, k):
     return dict(
         fake=fake.name, fake_kind=fake.kind, n_fake=fake_side.n, size_fake=fake.size,
         real=real.name, real_kind=real.kind, split=real.split, n_real=real_side.n, size=real.size,
-        extractor=extractor.name, extractor_version=extractor.version,
+        extractor=extractor.name, extractor_version=_version(extractor),
         n_kept_fake=kept(fake_side), n_kept_real=kept(real_side), k=k,
         **about, **seen, version=gan_course.__version__, torch=torch.__version__)
 

@@ -53,6 +53,7 @@ def to_channels(
     channels:int, # that are wanted: 1 or 3
 ) -> Tensor: # (N,channels,H,W), or `images` where there is nothing to convert
     "Colour to grey as Pillow does it (ITU-R 601), grey to colour by repetition."
+    if images.shape[1] == channels: return images
     if channels not in (1, 3): raise InputError(f"there are images of 1 or 3 channels, not of {channels}")
     if images.shape[1] == 1 and channels == 3: return images.expand(-1, 3, -1, -1)
     if images.shape[1] != 3 or channels != 1: return images
@@ -210,14 +211,14 @@ def _extractor(name, device): return EXTRACTORS[name](device)
 
 # %% ../nbs/34_features.ipynb #14eea24e
 def get_extractor(
-    name:Any="inception", # or "small"; an object with name, version, dim and a call is returned as it is
+    name:Any="inception", # or "small"; an object with name, dim and a call is returned as it is
     device:str|torch.device|None=None, # by default a GPU, if there is one
 ):
     "A network that turns (B,3,H,W) uint8 into (B,dim) float32."
     if not isinstance(name, str):
-        if callable(name) and all(hasattr(name, k) for k in ("name", "version", "dim")): return name
+        if callable(name) and all(hasattr(name, k) for k in ("name", "dim")): return name
         raise InputError(f"a {type(name).__name__} is no extractor: "
-                         "give its name, or an object with name, version, dim and a call")
+                         "give its name, or an object with name, dim and a call")
     default = "cuda" if torch.cuda.is_available() else "cpu"
     return _extractor(choose(name, EXTRACTORS, "extractor"), str(device or default))
 

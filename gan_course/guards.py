@@ -27,7 +27,7 @@ RANGE = re.compile(r"(-?[\d_.]+(?:e-?\d+)?)?\.\.(-?[\d_.]+(?:e-?\d+)?)?")
 SCALARS = {int: numbers.Integral, float: numbers.Real}
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", dict: "a dict", Path: "a path",
          Tensor: "a tensor", np.ndarray: "an array", nn.Module: "a network", collections.abc.Callable: "a function"}
-LETTERS = 400  # of a message: one line that can be read
+LETTERS = 600  # of a message: one line that can be read
 MARK = "_guarded"
 
 

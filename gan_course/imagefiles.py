@@ -240,7 +240,7 @@ def survey(
 ) -> tuple[list[str], Counter, list[str]]: # images, within `folder` with /, sorted; other files by kind; runs
     "What lies below a folder."
     found, others, runs, seen = [], Counter(), [], set()
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     if not folder.is_dir(): raise InputError(f"there is no folder {folder}")
     def closed(_): others["folders that cannot be read"] += 1
     for place, folders, files in os.walk(folder, followlinks=True, onerror=closed):
@@ -297,7 +297,7 @@ def split_folder(
     split:str, # "train" or "test"
 ) -> tuple[Path|None, tuple[str, ...]]: # the split's folder, if any; subfolders that do not belong to it
     "FOLDER/train and FOLDER/test where only such names stand; otherwise all of FOLDER is for training."
-    folder, split = Path(folder).expanduser(), choose(split, SPLITS, "split")
+    folder, split = Path(os.path.expanduser(folder)), choose(split, SPLITS, "split")
     parts, others = split_parts(folder)
     if others or not parts: return (folder, ()) if split == "train" else (None, ())
     for name in SPLITS[split]:
@@ -323,7 +323,7 @@ def folder_of_images(
 ) -> Path: # of a folder
     "An `InputError` if this is no folder, or the folder of a run."
     if not str(folder): raise InputError("the path of the folder is empty: give one, or '.' for this folder")
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     if folder.is_file():
         raise InputError(f"there is no folder {folder}: it is a file; unpack archives, "
                          "and give the path of a folder that holds images")
@@ -456,8 +456,9 @@ def fetching(
     download:bool, # whether a download is allowed
 ):
     "Turn missing data into one line that says how to go on."
-    if download: root.mkdir(parents=True, exist_ok=True)
-    try: yield
+    try:
+        if download: root.mkdir(parents=True, exist_ok=True)
+        yield
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as e:
         if not download:
             raise InputError(f"{what} is not in {root}: load_images downloads it there ({megabytes} MB) "

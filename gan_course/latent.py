@@ -184,5 +184,5 @@ guard(__name__, {
     "points": "… float finite", "steps": "1..1e9", "rows": "1..1e9", "cols": "1..1e9",
     "z": "… float finite", "limit": "any", "images": "N C H W",
     "RealIndex.real": "M C H W uint8", "nearest_real.real": "any", "real": "M C H W",
-    "Nearest.index": "N k int", "Nearest.distance": "N k", "Nearest.mirrored": "N k bool",
+    "Nearest.index": "N … int", "Nearest.distance": "N …", "Nearest.mirrored": "N … bool",
 })

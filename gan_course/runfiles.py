@@ -1,6 +1,7 @@
 """The files of a run, read as if a stranger had made them: sizes before they are read, kinds before they are used."""
 import csv
 import dataclasses
+import io
 import itertools
 import json
 import math
@@ -16,7 +17,7 @@ from .core import InputError
 from .guards import guard
 from .locks import check_sizes
 from .settings import TrainConfig, check_config
-from .storage import check_inside, read_tensors
+from .storage import check_inside, open_regular, read_tensors
 
 __all__ = ["CONFIG_FIELDS", "PIXELS", "as_folder", "check_info", "grid_size", "read_config", "read_latents",
            "read_pixels", "read_rows"]
@@ -162,7 +163,7 @@ def read_rows(
         return value
 
     try:
-        with open(file, newline="", encoding="utf-8") as f:
+        with io.TextIOWrapper(open_regular(file), encoding="utf-8", newline="") as f:
             lines = csv.reader(f)
             names = next(lines, [])
             if len(names) > 1000: raise ValueError(f"{len(names)} columns")

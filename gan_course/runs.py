@@ -329,9 +329,9 @@ def new_place(
 ) -> Path:
     "The folder of a new run; nothing is overwritten."
     if out is None:
-        name = f"{Path(config.data or GIVEN_IMAGES).expanduser().resolve().name}-{config.model}"
+        name = f"{as_folder(config.data or GIVEN_IMAGES).resolve().name}-{config.model}"
         out = _free_folder(Path("_runs"), "".join(c if c.isalnum() or c in "-_." else "-" for c in name))
-    out = Path(out).expanduser()
+    out = as_folder(out)
     with writing(out):
         if os.path.lexists(out) and not unused(out):
             again = f"gan-course train --resume {shlex.quote(str(out))}"

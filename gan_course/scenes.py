@@ -100,6 +100,8 @@ class LatentScene:
 
     def images(self, z:Tensor) -> Tensor: # (N,latent_dim) → (N,C,H,W) uint8
         "What the generator makes of latents."
+        if z[:1].numel() != self.latent_dim:
+            raise InputError(f"latents of {z[:1].numel()} numbers were given, {self.latent_dim} are wanted")
         return generate(self.G, z.reshape(len(z), *self.shape))
 
     def candidates(self, state:LatentState) -> tuple[Tensor, Tensor]: # (2,n,latent_dim) and (latent_dim,)

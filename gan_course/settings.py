@@ -159,8 +159,8 @@ def choose_precision(
     for _ in range(5):  # in turns, and the best of five: other work on the machine disturbs both alike
         for precision in best:
             try: best[precision] = min(best[precision], _seconds(G, D, z, precision))
-            except RuntimeError:  # networks of one's own may know one precision only
-                if precision == "float32": raise
+            except RuntimeError as e:  # networks of one's own may know one precision only
+                if precision == "float32": raise InputError(f"G and D do not take float32: {e}") from e
     return min(best, key=lambda precision: best[precision])
 
 # %% ../nbs/37_settings.ipynb #6e36c009
@@ -282,4 +282,5 @@ def check_images_of(
     return images
 
 # %% ../nbs/37_settings.ipynb #9a4d8024
-guard(__name__, {"batch_size": "1..", "fingerprint.images": "N C H W uint8", "as_image_set.images": "any"})
+guard(__name__, {"choose_precision.batch_size": "1..4096", "fingerprint.images": "N C H W uint8",
+                 "as_image_set.images": "any"})

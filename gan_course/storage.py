@@ -145,7 +145,7 @@ def data_root(
     root: str | Path | None = None,  # a folder, or None
 ) -> Path:
     "The folder of all data: `root`, else the environment's GAN_COURSE_DATA, else a folder in the user's cache."
-    return Path(root or os.environ.get("GAN_COURSE_DATA") or user_cache_path("gan-course")).expanduser()
+    return Path(os.path.expanduser(root or os.environ.get("GAN_COURSE_DATA") or user_cache_path("gan-course")))
 
 
 def cache_key(
@@ -213,6 +213,7 @@ def open_rows(
     map_above: float = 512,  # megabytes from which on the file is mapped and not read
 ) -> Tensor:  # (N,C,H,W) uint8
     "The images of an .npy file: read if small, mapped into memory if large. Changes never reach the file."
+    if isinstance(file, Path): open_regular(file).close()
     large = isinstance(file, Path) and file.stat().st_size > map_above * 1e6
     return torch.from_numpy(np.load(file, mmap_mode="c" if large else None))
 

@@ -131,7 +131,7 @@ def coverage(
 ) -> tuple[int, float]: # modes covered, 0…K; share of good points, 0…1
     "Modes covered and share of good points (Srivastava et al. 2017, section 4.1; there least=0)."
     if modes is None: raise InputError("these data have no modes to count: take 'ring' or 'grid'")
-    distance, nearest = torch.cdist(x, modes).min(1)  # (N,), (N,)
+    distance, nearest = torch.cdist(x.to(modes), modes).min(1)  # (N,), (N,)
     good = distance <= k * sigma
     counts = torch.bincount(nearest[good], minlength=len(modes))  # (K,)
     return int((counts >= max(1, least * len(x) / len(modes))).sum()), good.float().mean().item()

@@ -41,6 +41,7 @@ from gan_course.processes import (
 from .runs import shape_of, write_config
 
 # %% ../nbs/31_training.ipynb #6c31c037
+from .runfiles import as_folder
 from .runs import COLUMNS, Run, checkpoint_file, networks_of, open_run, write_history, write_samples
 from .settings import TrainConfig, choose_precision, data_options, with_defaults
 from .steps import accuracy_on_real, d_step, ema_decay, ema_update
@@ -484,7 +485,7 @@ def train_or_open(
     **how, # images, test_images, on_epoch_end, progress, G, D, d_step, g_step: as in `train`
 ) -> Run: # complete
     "Begin this run, go on with it, or open it if it is complete."
-    path, G, D = Path(path).expanduser(), how.get("G"), how.get("D")
+    path, G, D = as_folder(path), how.get("G"), how.get("D")
     wanted = settle(config, how.get("images"), G, D)
     if not os.path.exists(path/"config.json"): return train(config, path, **how)
     run = open_run(path, G, D)
@@ -494,4 +495,4 @@ def train_or_open(
     return run if len(run.history) >= wanted.epochs else resume(run, wanted.epochs, **how)
 
 # %% ../nbs/31_training.ipynb #9a4d5320
-guard(__name__)
+guard(__name__, {"run_epoch.bar": "with update set_postfix_str"})

@@ -414,7 +414,7 @@ def test_one_bright_image_is_no_mistake():
     (Pixels(torch.rand(20, 3, 4, 4)), r"a Pixels: .*look like \[0,1\]"), (Pixels(noise(1)), "a Pixels has 1 images"),
     (Pixels(torch.zeros(9, 4, 4)), r"a Pixels gave an image of shape \(4, 4\)"),
     (Dataset(), "a Dataset has no length"), (np.zeros((4, 8, 8, 3), np.uint8), "channels come second"),
-    (np.zeros((4, 3, 8, 8)), r"look like \[0,1\]"), (np.array(["a"]), "array of <U1"),
+    (np.zeros((4, 3, 8, 8)), r"look like \[0,1\]"), (np.array(["a"]), "plain real numbers"),
     (ImageSet(torch.rand(20, 3, 4, 4), name="mine"), r"mine: .*look like \[0,1\]"),
     (stats(torch.randn(30, 12), extractor="inception"), "they come second"),
 ])

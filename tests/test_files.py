@@ -219,7 +219,7 @@ def test_only_listed_formats_are_opened(tmp_path, root, monkeypatch):
 def test_pictures_are_opened_in_one_place():
     for file in Path(imagefiles.__file__).parent.rglob("*.py"):
         opens = file.read_text().count("Image.open(")
-        expected = {"imagefiles.py": 1, "runs.py": 1}.get(file.name, 0)  # runs: a PNG of its own, from its head
+        expected = {"imagefiles.py": 1, "runfiles.py": 1}.get(file.name, 0)  # runfiles: a PNG of its own, from its head
         assert opens == expected, file.name
 
 

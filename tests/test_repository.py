@@ -16,16 +16,16 @@ import gan_course
 from conftest import BIN, ROOT
 
 PACKAGE = ROOT / "gan_course"
-BY_HAND = set(("__init__ __main__ _docs _modidx core embed export guards locks networks probing processes runfiles "
-               "session storage widgets").split()) | {
+BY_HAND = set(("__init__ __main__ _docs _modidx core diagnosis embed export guards locks networks probing processes "
+               "runfiles session storage widgets").split()) | {
     f"studies.{name}" for name in "__init__ attention common distortions heat run_birds run_cifar10 run_rules".split()}
-BY_HAND |= {f"cli.{name}" for name in ("__init__ _doctor _doctor_gan _exercises _look _measure _runs _surroundings "
-                                       "_train").split()}
+BY_HAND |= {f"cli.{name}" for name in ("__init__ _diagnose _doctor _doctor_gan _exercises _look _measure _runs "
+                                       "_surroundings _train").split()}
 BY_HAND |= {f"exercises.{p.stem}" for p in PACKAGE.glob("exercises/*.py")}
 # a module may import only those that stand before it; the studies, the command and the top of the package come last
 ORDER = ("guards core session storage locks processes losses toy toybirds imagefiles data dcgan networks steps "
-         "settings runfiles runs training features fid sources evaluation sagan probing gradcam latent scenes embed "
-         "widgets export").split()
+         "settings runfiles runs diagnosis training features fid sources evaluation sagan probing gradcam latent "
+         "scenes embed widgets export").split()
 NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
 LESSONS = {p: nbformat.read(p, 4) for p in NOTEBOOKS}
 ENGINE_ROOM = {p for p in NOTEBOOKS if p.name.startswith("3")}

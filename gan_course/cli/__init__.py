@@ -1,4 +1,4 @@
-"""The command line: `gan-course train | sample | evaluate | explain | export | runs | exercises | doctor`.
+"""The command line: `gan-course train | sample | evaluate | diagnose | explain | export | runs | …`.
 
 Bad input gives one line on stderr and exit status 2. torch takes seconds to import: everything that needs it is
 imported inside the commands, after the options are read, so that --help is quick.
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from gan_course.cli._diagnose import diagnose
 from gan_course.cli._doctor import doctor
 from gan_course.cli._exercises import exercises
 from gan_course.cli._look import explain, export, sample
@@ -27,6 +28,7 @@ commands:
   train     train on images and write a run folder; --resume RUN goes on with one
   sample    new images from a run
   evaluate  FID, KID, precision and recall of a run, or of one folder of images against another
+  diagnose  what looks sick in the curves of a run, how sure that is, and the cure
   explain   where the discriminator of a run looks: heat maps, and how much of the heat lies on the bird
   export    the generator of a run as a plain folder: weights, code that needs torch only, ONNX
   runs      the runs there are, a line each
@@ -39,12 +41,13 @@ gan-course COMMAND --help explains the options of a command; --version says whic
   gan-course train --recipe cifar10-dcgan
   gan-course sample _runs/first --n 16 --out birds.png
   gan-course evaluate _runs/first
+  gan-course diagnose _runs/first
   gan-course explain _runs/first
   gan-course export _runs/first --out my-generator
   gan-course doctor
 """
-COMMANDS = dict(train=train, sample=sample, evaluate=evaluate, explain=explain, export=export, runs=runs,
-                exercises=exercises, doctor=doctor)
+COMMANDS = dict(train=train, sample=sample, evaluate=evaluate, diagnose=diagnose, explain=explain, export=export,
+                runs=runs, exercises=exercises, doctor=doctor)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -24,9 +24,9 @@ class DoctorOptions:
 
 def doctor(args: list[str]) -> None:
     """`gan-course doctor`: status 0 if all is well, 1 if there is something to do."""
+    chosen = options(DoctorOptions, "doctor", args)
     from gan_course.processes import leftovers
 
-    chosen = options(DoctorOptions, "doctor", args)
     to_do: list[str] = []
     parts = dict(versions=versions, device=device, memory=memory, threads=threads, precision=precision, cache=cache,
                  extras=extras, output=output) | (dict(gan=little_gan) if chosen.gan else {})

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-LONGEST = 400  # letters of a message
+LONGEST = 600  # letters of a message
 MAY_BE_EMPTY = {"--augment"}
 
 

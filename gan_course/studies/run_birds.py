@@ -89,7 +89,8 @@ class Scale:
 
     def plan(self, group: str) -> dict[str, TrainConfig]:
         """The runs of a group, by name."""
-        return {name: replace(config, **self.smaller) for name, config in GROUPS[group].items()}
+        crop = {} if self.data == "cub200" else dict(crop="box")  # others have no boxes to cut out
+        return {name: replace(config, **self.smaller, **crop) for name, config in GROUPS[group].items()}
 
     def read(self, split: str, size: int | None) -> ImageSet:
         """Cut-out birds of this size."""

@@ -49,7 +49,7 @@ def edited(mutant: Mutant, source: str) -> str:
 
 def all_mutants() -> list[Mutant]:
     """Those of every family, in the order in which the course builds its modules."""
-    from . import cams, distances, engine, folders, guards, images, latents, losses, networks, steps, views
+    from . import cams, diagnosis, distances, engine, folders, guards, images, latents, losses, networks, steps, views
 
-    families = (losses, steps, networks, images, distances, cams, latents, views, engine, folders, guards)
+    families = (losses, steps, networks, images, distances, cams, latents, views, engine, folders, guards, diagnosis)
     return [mutant for family in families for mutant in family.MUTANTS]

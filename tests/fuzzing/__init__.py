@@ -31,7 +31,7 @@ from gan_course.core import InputError
 
 SECONDS = 20  # after so long a call hangs
 MEMORY = 2 << 30  # bytes that a call may take
-LETTERS = 400  # of a message that is one readable line
+LETTERS = 600  # of a message that is one readable line
 ALARMS = "other", "message", "hang", "memory", "died", "outside", "invalid"  # outcomes that are failures
 WRITES = "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate"
 PROGRAMS = "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"

@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[[Things], list[str]]] = {  # valid ones
     "sample": lambda t: ["sample", str(t.run_folder), "--n", "4", "--out", "a.png"],
     "evaluate": lambda t: ["evaluate", str(t.run_folder), str(t.folder), "--n-fake", "4", "--extractor", "small",
                            "--json", "e.json", "--k", "1"],
+    "diagnose": lambda t: ["diagnose", str(t.run_folder), "--json", "d.json"],
     "explain": lambda t: ["explain", str(t.run_folder), "--limit", "4", "--rows", "2", "--out", "e.png"],
     "export": lambda t: ["export", str(t.run_folder), "--no-onnx", "--out", "g"],
     "runs": lambda t: ["runs", str(t.place)],

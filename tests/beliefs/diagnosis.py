@@ -1,0 +1,30 @@
+"""What one can believe of curves: that they say more, or something else, than they do."""
+from . import Mutant
+
+MUTANTS = [
+    Mutant("diagnosis", "np.abs(2 * c.real / c.guess - 1).max() <= .06", "np.abs(2 * c.real / c.guess - 1)[-1] <= .06",
+           "test_diagnosis.py::test_a_game_that_was_won_is_not_a_weak_discriminator",
+           "A discriminator whose loss ends at log 2 is too weak."),
+    Mutant("diagnosis", "torch.full((1,), self.loss.threshold)", "torch.ones(1)",
+           "test_diagnosis.py::test_the_level_of_guessing_is_that_of_the_loss",
+           "Guessing costs the same by every loss."),
+    Mutant("diagnosis", 'NO_VERDICTS = ("wgan-gp", "rpgan")', "NO_VERDICTS = ()",
+           "test_diagnosis.py::test_the_clinic_is_named_and_healthy_games_are_not",
+           "The sign of a critic's score is a verdict."),
+    Mutant("diagnosis", "runs_away = c.loss.name == \"bce\" and after > max(4, 1.3 * before)",
+           "runs_away = c.loss.name == \"bce\" and after > 4",
+           "test_diagnosis.py::test_ready_runs_are_healthy_or_what_their_readme_says",
+           "A generator with a high loss cannot follow."),
+    Mutant("diagnosis", "max(.05, 3 * gaps.std(ddof=1) / math.sqrt(len(gaps)))", ".05",
+           "test_diagnosis.py::test_chance_is_not_learning_by_heart",
+           "A discriminator that is right less often on a few held-out images has learned the others by heart."),
+    Mutant("diagnosis", "level - np.polyval(np.polyfit(at, level, 1), at)", "level - level.mean()",
+           "test_diagnosis.py::test_a_falling_loss_is_no_oscillation",
+           "A loss that is not constant swings."),
+    Mutant("diagnosis", 'balance.name == "D too weak"', "False",
+           "test_diagnosis.py::test_who_guesses_knows_nothing_by_heart",
+           "A discriminator may guess and yet know its images by heart."),
+    Mutant("cli._diagnose", 'with_defaults(run.config, own).loss or "bce"', '"bce"',
+           "test_diagnosis.py::test_the_command_knows_the_loss_of_a_run",
+           "All losses are cross-entropies."),
+]
