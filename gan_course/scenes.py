@@ -86,6 +86,13 @@ def _generator_of(what):
     latents, _ = fitting_latents(G, draw_latents(16, latent_shape(G), 0), name)
     return G, tuple(latents.shape[1:]), run
 
+# %% ../nbs/12_widgets.ipynb #5caed029
+def _shaped(z:Tensor, shape:tuple[int, ...]) -> Tensor:
+    "Latents (N,latent_dim) as a generator takes them, (N,*shape)."
+    wanted, given = math.prod(shape), z[:1].numel()
+    if given != wanted: raise InputError(f"latents of {given} numbers were given, {wanted} are wanted")
+    return z.reshape(len(z), *shape)
+
 # %% ../nbs/12_widgets.ipynb #d0806f7b
 class LatentScene:
     "Draws what the explorer shows; knows nothing of widgets."
@@ -100,9 +107,7 @@ class LatentScene:
 
     def images(self, z:Tensor) -> Tensor: # (N,latent_dim) → (N,C,H,W) uint8
         "What the generator makes of latents."
-        if z[:1].numel() != self.latent_dim:
-            raise InputError(f"latents of {z[:1].numel()} numbers were given, {self.latent_dim} are wanted")
-        return generate(self.G, z.reshape(len(z), *self.shape))
+        return generate(self.G, _shaped(z, self.shape))
 
     def candidates(self, state:LatentState) -> tuple[Tensor, Tensor]: # (2,n,latent_dim) and (latent_dim,)
         "The latents of the two rows, and a third corner for the plane."

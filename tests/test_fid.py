@@ -291,8 +291,9 @@ def test_a_matrix_with_negative_eigenvalues_is_no_covariance(cov):
 
 @pytest.mark.parametrize("change, message", (
     (lambda x: 1e200 * x, "huge"), (lambda x: x * np.inf, "infinit"), (lambda x: x.astype(int), "float"),
-    (lambda x: x + 1j, "plain real numbers"), (lambda x: x > 0, "float"), (lambda x: x[0], "shape"), (lambda x: x[:0], "empty"),
-    (lambda x: x.tolist(), "a tensor or an array"), (lambda x: None, "a tensor or an array")))
+    (lambda x: x + 1j, "plain real numbers"), (lambda x: x > 0, "float"), (lambda x: x[0], "shape"),
+    (lambda x: x[:0], "empty"), (lambda x: x.tolist(), "a tensor or an array"),
+    (lambda x: None, "a tensor or an array")))
 def test_what_cannot_be_features_gives_no_number(change, message):
     good = cloud(30).double().numpy()
     bad = change(good)
