@@ -347,6 +347,8 @@ def _fit(t, on_epoch_end, progress):
 def _open_events(t):
     from torch.utils.tensorboard import SummaryWriter
 
+    taken = {p.name.split(".")[3] for p in (t.run.path/"events").glob("events.out.tfevents.*")}
+    while str(int(time.time())) in taken: time.sleep(.05)  # files are read in the order of their names
     with writing(t.run.path):  # purge_step hides what a killed run wrote beyond its checkpoint
         return SummaryWriter(str(t.run.path/"events"), purge_step=t.epoch + 1)
 

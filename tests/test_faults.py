@@ -10,6 +10,7 @@ import pickle
 import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +52,16 @@ def test_killed_before_its_first_checkpoint_it_begins_again(whole, tmp_path):
             (place / ".tmp7CHnUA").write_text("{")  # what safetensors leaves when it is killed
         made = T.resume(place, progress=False) if name == "config" else T.train(TINY, place, progress=False)
         assert state(made) == state(whole) and not [*place.rglob("*.part"), *place.rglob(".tmp*")]
+
+
+def test_events_of_one_second_keep_their_order(tmp_path):
+    """TensorBoard reads files by name: the second, then the process number, of which the next may be lower."""
+    (tmp_path / "events").mkdir()
+    now = int(time.time())
+    for second in (now, now + 1): (tmp_path / f"events/events.out.tfevents.{second}.host.9.0").touch()
+    T._close(T._open_events(SimpleNamespace(run=SimpleNamespace(path=tmp_path), epoch=3)))
+    names = sorted(p.name for p in (tmp_path / "events").iterdir())
+    assert len(names) == 3 and int(names[-1].split(".")[3]) > now + 1
 
 
 def test_a_lost_checkpoint_is_no_beginning(run):

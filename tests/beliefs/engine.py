@@ -29,6 +29,9 @@ MUTANTS = [
     Mutant("training", "if changed := unlike(run.config, wanted):", "if False:",
            "test_train.py::test_a_run_is_begun_continued_or_opened",
            "A run with other settings under the same name is the run that was asked for."),
+    Mutant("training", "while str(int(time.time())) in taken: time.sleep(.05)", "",
+           "test_faults.py::test_events_of_one_second_keep_their_order",
+           "What was written later is read later."),
     # best and last
     Mutant("training", "< min(before, default=math.inf)", "< math.inf",
            "test_train.py::test_hooks_fill_the_row_and_the_best_is_kept",
