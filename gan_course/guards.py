@@ -63,7 +63,8 @@ def guard(
     numbers, and not empty; and what `known` says. `"N C H W float finite"`: a tensor or array of four dimensions, the
     same letter being the same size everywhere in a call, with floating-point values without NaN and infinities. A whole
     number stands for itself, `…` for any dimensions, `empty` allows sizes of 0. `"1..10"`: a number from 1 to 10;
-    either end may be missing; after a shape it holds for all values. `"with history epochs"`: an object that has these.
+    either end may be missing; after a shape it holds for all values. `"with history epochs"`: an object that has these;
+    `"keys x y"`: a dict that has these.
     `"device"`: a device of torch that is there. `"any"`: nothing but the kind. A method is `"Class.method.parameter"`;
     what stands as `"parameter"` holds in all functions. Two failures of the call itself are wrong input, too: what a
     network that was handed in raises at what it is given, and memory that is not there. In a notebook nothing happens:
@@ -203,6 +204,8 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
     if rule == "any" or (value is None and not rule.startswith("with ")): return
     if rule == "device" or rule.startswith("with "): return _check_use(what, value, rule)
     if isinstance(value, Tensor | np.ndarray): return _check_tensor(what, value, rule, sizes)
+    if rule.startswith("keys ") and (missing := [key for key in rule.split()[1:] if key not in value]):
+        raise InputError(f"{what} has no {', '.join(missing)}")
     if isinstance(value, list | tuple | dict):
         for item in itertools.islice(value.values() if isinstance(value, dict) else value, 20):
             if isinstance(item, Tensor | np.ndarray): _check_dense(f"a part of {what}", item)

@@ -381,6 +381,7 @@ def obeys_rule(
 
 # %% ../nbs/33_toybirds.ipynb #9a4d6326
 guard(__name__, {
+    "scene": "keys species head tail scale flip turn x y shade place horizon tint phase patches grain",
     "n": "1..100_000", "toy_scene.n": "1..10_000", "train_judge.n": "400..100_000", "steps": "1..",
     "size": "8..256", "obey": "0..1", "blur": "0..100", "u": "n H W float finite", "v": "n H W float finite",
     "part": "n 6 float", "masks": "N H W bool empty", "degrade.x": "B 3 H W float finite",

@@ -19,13 +19,16 @@ RUNS = {  # image runs: name → what differs from BASE
     "60 images": dict(limit=60, epochs=60, flip=False, batch_size=20),
     "sngan, all images alike": dict(model="sngan", loss="hinge"), "rates of 0.05": dict(lr_g=.05, lr_d=.05),
 }
+SICK = {  # toy games: one change each that makes the game of lesson 02 sick
+    "oscillation": dict(beta1=.95), "D too strong": dict(lr_g=5e-5),
+    "vanished gradient": dict(loss="minimax", lr_g=5e-4), "learning rate too high": dict(lr_g=.1, lr_d=.1),
+    "D too weak": dict(lr_d=1e-5), "collapse": dict(d_steps=5, lr_d=1e-2),
+}
 
 
 def games() -> dict:
     """Toy games of lesson 02: name → settings."""
-    from gan_course.toy import CLINIC
-
-    sick = {f"{name}, seed {seed}": dict(sick, seed=seed) for name, (sick, _) in CLINIC.items() for seed in range(3)}
+    sick = {f"{name}, seed {seed}": dict(sick, seed=seed) for name, sick in SICK.items() for seed in range(3)}
     healthy = {f"healthy, seed {seed}": dict(seed=seed) for seed in range(10)}
     others = {f"healthy, {loss}": dict(loss=loss) for loss in ("lsgan", "hinge", "wgan-gp", "rpgan")}
     return sick | healthy | others | {"healthy, moons": dict(data="moons"), "healthy, spiral": dict(data="spiral")}

@@ -73,12 +73,12 @@ def test_runs_of_the_case_study_on_birds():
 @pytest.mark.slow
 def test_games_of_other_seeds():
     """The limits were chosen on seeds 0 to 11."""
-    from gan_course.toy import CLINIC, ToyConfig, play
+    from gan_course.toy import ToyConfig, play
 
     right = 0
     for seed in (30, 31):
         assert not named(list(play(ToyConfig(steps=600, seed=seed), every=25)))
-        for name, (sick, _) in CLINIC.items():
+        for name, sick in sick_runs.SICK.items():
             config = ToyConfig(**(dict(steps=600, seed=seed) | sick))
             right += [f.name for f in diagnose(list(play(config, every=25)), config.loss)] == [name]
     assert right >= 9  # of 12

@@ -335,7 +335,7 @@ def test_bad_input_is_one_line(folder, copy, tmp_path):
         (LatentExplorer(tmp_path / "gone"), "no folder"), (EpochBrowser(tmp_path / "gone"), "no folder"),
         (EpochBrowser(tmp_path / "empty"), "no run folder"), (EpochBrowser(no_samples), "no samples"),
         (EpochBrowser(folder, no_samples), "no samples"), (LatentExplorer(copy), "the training was told"),
-        (LatentExplorer(None), "no run"), (LatentExplorer(torch.nn.Linear(2, 2)), "latent_dim"),
+        (LatentExplorer(None), "has to be Run"), (LatentExplorer(torch.nn.Linear(2, 2)), "latent_dim"),
     )
     for view, word in views:
         assert word in view.error and "\n" not in view.error

@@ -236,8 +236,6 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "locks.unused": lambda t: dict(folder=t.folder),
     "locks.take_folder": lambda t: dict(wanted=lambda: t.fresh("taken"), numbered=False, keep=contextlib.ExitStack()),
     "locks.check_sizes": lambda t: dict(folder=t.run_folder),
-    "processes.is_first": lambda t: {},
-    "processes.leftovers": lambda t: {},
     "processes.world_size": lambda t: {},
     "processes.processes": lambda t: {},
     "processes.average_over_processes": lambda t: dict(tensors=[t.z], mean=lambda flat: flat),
