@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .core import InputError
 from .dcgan import MODELS, build_model, register_model
 from .guards import guard
+from .storage import open_regular
 
 __all__ = ["latent_dim_of", "copy_network", "check_networks", "name_of_networks", "register_named", "is_own",
            "outline", "check_fits", "build_networks"]
@@ -166,7 +167,7 @@ def check_fits(
     states = {part: net.state_dict() for part, net in known.items() if net is not None}
     weights = {part: list(net.parameters()) for part, net in (("opt_g", G), ("opt_d", D)) if net is not None}
     try:
-        with safe_open(file, "pt") as f:
+        with open_regular(file), safe_open(file, "pt") as f:
             for name in f.keys():
                 part, _, key = name.partition(".")
                 if part in weights: _check_moment(f, name, key, weights[part])
