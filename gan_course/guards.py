@@ -204,8 +204,9 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
     if rule == "any" or (value is None and not rule.startswith("with ")): return
     if rule == "device" or rule.startswith("with "): return _check_use(what, value, rule)
     if isinstance(value, Tensor | np.ndarray): return _check_tensor(what, value, rule, sizes)
-    if rule.startswith("keys ") and (missing := [key for key in rule.split()[1:] if key not in value]):
-        raise InputError(f"{what} has no {', '.join(missing)}")
+    if isinstance(value, dict) and rule.startswith("keys "):
+        missing = [key for key in rule.split()[1:] if key not in value]
+        if missing: raise InputError(f"{what} has no {', '.join(missing)}")
     if isinstance(value, list | tuple | dict):
         for item in itertools.islice(value.values() if isinstance(value, dict) else value, 20):
             if isinstance(item, Tensor | np.ndarray): _check_dense(f"a part of {what}", item)
