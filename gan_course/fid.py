@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['root_trace', 'frechet_distance', 'check_features', 'Moments', 'FeatureStats', 'low_rank_root_trace',
-           'frechet_from_stats', 'warn_of_few', 'extrapolate', 'kernel_mean', 'kid', 'kid_error', 'distances', 'radii',
-           'prdc']
+           'frechet_from_stats', 'warn_of_few', 'extrapolate', 'kernel_mean', 'kid', 'distances', 'radii', 'prdc',
+           'kid_error']
 
 # %% ../nbs/07_fid.ipynb #0b743dd8
+#| code-fold: true
 import math
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ from .session import undisturbed
 from .storage import atomic_write, writing
 
 # %% ../nbs/07_fid.ipynb #c44d9afb
+#| code-fold: true
 def root_trace(
     cov1:Tensor, # (d,d) float64, symmetric, no negative eigenvalues
     cov2:Tensor, # (d,d) float64, likewise
@@ -36,21 +38,14 @@ def root_trace(
     return torch.linalg.eigvalsh(half.T @ cov2 @ half).clamp_min(0).sqrt().sum().item()
 
 # %% ../nbs/07_fid.ipynb #c44d9afd
+#| code-fold: true
 def _alike(a, b):
     "Both in the more precise of their dtypes; what is below float32 has no eigenvalues."
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
-# %% ../nbs/07_fid.ipynb #c44d9afc
-def _check_covariance(name, x):
-    "An `InputError` for a (d,d) matrix that is no covariance: not symmetric, or with negative eigenvalues."
-    if not torch.allclose(x, x.T, rtol=1e-5, atol=1e-8):
-        raise InputError(f"{name} is not symmetric: it is no covariance")
-    rounding = 1e-4 * x.abs().max().clamp_min(1e-300) * torch.eye(len(x), dtype=x.dtype, device=x.device)
-    if torch.linalg.cholesky_ex(x + rounding).info:
-        raise InputError(f"{name} has negative eigenvalues: it is no covariance")
-
 # %% ../nbs/07_fid.ipynb #ed8707a9
+#| code-fold: true
 def frechet_distance(
     mu1:Tensor|np.ndarray, cov1:Tensor|np.ndarray, # (d,) and (d,d): mean and covariance of the one Gaussian
     mu2:Tensor|np.ndarray, cov2:Tensor|np.ndarray, # of the other
@@ -70,7 +65,18 @@ def frechet_distance(
     squares = ((mu1 - mu2).square().sum() + cov1.trace() + cov2.trace()).item()
     return max(0., squares - 2 * root_trace(cov1, cov2))
 
+# %% ../nbs/07_fid.ipynb #c44d9afc
+#| code-fold: true
+def _check_covariance(name, x):
+    "An `InputError` for a (d,d) matrix that is no covariance: not symmetric, or with negative eigenvalues."
+    if not torch.allclose(x, x.T, rtol=1e-5, atol=1e-8):
+        raise InputError(f"{name} is not symmetric: it is no covariance")
+    rounding = 1e-4 * x.abs().max().clamp_min(1e-300) * torch.eye(len(x), dtype=x.dtype, device=x.device)
+    if torch.linalg.cholesky_ex(x + rounding).info:
+        raise InputError(f"{name} has negative eigenvalues: it is no covariance")
+
 # %% ../nbs/07_fid.ipynb #c2f58f47
+#| code-fold: true
 def check_features(
     features:Tensor|np.ndarray, # (B,d) floats
     least:int=0, # rows there have to be
@@ -88,14 +94,33 @@ def check_features(
         raise InputError(f"{len(features)} images were given: at least {least} are needed")
     return features
 
-# %% ../nbs/07_fid.ipynb #75141741
-class Moments:
-    "Mean and covariance of features, gathered batch by batch in float64 (Chan, Golub and LeVeque 1983)."
+# %% ../nbs/07_fid.ipynb #07a00add
+#| code-fold: true
+class _Sums:
+    "Number, mean and scatter of features, and how those of two parts are put together."
     def __init__(self):
         self.n:int = 0 # images so far
         self._mean = torch.zeros(0, dtype=torch.float64)
         self._held:list[Tensor] = []
 
+    @property
+    def dim(self) -> int: return len(self._mean) # numbers an image
+
+    def _add(self, n, mean, scatter, held):
+        if self.n == 0: self._mean, self._scatter = torch.zeros_like(mean), torch.zeros_like(scatter)
+        if len(mean) != self.dim:
+            raise InputError(f"features of {len(mean)} dimensions were given after some of {self.dim}")
+        shift, total = mean - self._mean, self.n + n
+        self._mean += shift * (n / total)
+        # in place: d×d numbers are 34 MB for Inception
+        self._scatter.add_(scatter).addr_(shift, shift, alpha=self.n * n / total)
+        self.n = total
+        return self
+
+# %% ../nbs/07_fid.ipynb #75141741
+#| code-fold: true
+class Moments(_Sums):
+    "Mean and covariance of features, gathered batch by batch in float64 (Chan, Golub and LeVeque 1983)."
     def update(self, features:Tensor|np.ndarray): # (B,d)
         "Take in one batch."
         features = check_features(features)
@@ -109,20 +134,6 @@ class Moments:
         "Take in what another has gathered, on another machine perhaps."
         return self._add(other.n, other._mean, other._scatter, other._held) if other.n else self
 
-    def _add(self, n, mean, scatter, held):
-        if self.n == 0: self._mean, self._scatter = torch.zeros_like(mean), torch.zeros_like(scatter)
-        if len(mean) != self.dim:
-            raise InputError(f"features of {len(mean)} dimensions were given after some of {self.dim}")
-        shift, total = mean - self._mean, self.n + n
-        self._mean += shift * (n / total)
-        # in place: d×d numbers are 34 MB for Inception
-        self._scatter.add_(scatter).addr_(shift, shift, alpha=self.n * n / total)
-        self.n = total
-        return self
-
-    @property
-    def dim(self) -> int: return len(self._mean) # numbers an image
-
     @property
     def mean(self) -> Tensor: return self._mean.clone() # (d,) float64
 
@@ -131,20 +142,12 @@ class Moments:
         if self.n < 2: raise InputError(f"a covariance needs at least 2 images, not {self.n}")
         return self._scatter / (self.n - 1)
 
-# %% ../nbs/07_fid.ipynb #683c0435
-class FeatureStats(Moments):
-    "Moments with the name of their extractor, and with the features themselves while these are few."
-    def __init__(self,
-        extractor:str="features", # whose numbers these are
-        keep:int=0, # features to hold on to, the first ones, however many follow
-    ):
-        super().__init__()
-        self.extractor, self.keep = extractor, keep
-
-    def merge(self, other:"FeatureStats"): # of the same extractor
-        "Take in what another has gathered, on another machine perhaps."
-        _check_extractors(self, other, "merged")
-        return super().merge(other)
+# %% ../nbs/07_fid.ipynb #07a0041d
+#| code-fold: true
+class _Holding(Moments):
+    "Moments that hold on to features while these are few."
+    extractor:str
+    keep:int
 
     def _add(self, n, mean, scatter, held):
         complete = self.holds_all
@@ -160,6 +163,32 @@ class FeatureStats(Moments):
     @property
     def holds_all(self) -> bool: # whether `features` are those of all images
         return sum(map(len, self._held)) == self.n
+
+# %% ../nbs/07_fid.ipynb #a71bcddd
+#| code-fold: true
+def _first(parts, n):
+    "The first n rows of a list of matrices, as such a list."
+    kept, room = [], n
+    for part in parts:
+        if room > 0: kept.append(part[:room].clone() if room < len(part) else part)
+        room -= len(part)
+    return kept
+
+# %% ../nbs/07_fid.ipynb #683c0435
+#| code-fold: true
+class FeatureStats(_Holding):
+    "Moments with the name of their extractor, and with the features themselves while these are few."
+    def __init__(self,
+        extractor:str="features", # whose numbers these are
+        keep:int=0, # features to hold on to, the first ones, however many follow
+    ):
+        super().__init__()
+        self.extractor, self.keep = extractor, keep
+
+    def merge(self, other:"FeatureStats"): # of the same extractor
+        "Take in what another has gathered, on another machine perhaps."
+        _check_extractors(self, other, "merged")
+        return super().merge(other)
 
     def save(self, path:str|Path, **notes:str): # of the file to write; notes that `load` has to find again
         "One safetensors file; nothing in it can be executed."
@@ -182,71 +211,16 @@ class FeatureStats(Moments):
         held, dim = sum(map(len, self._held)), self.dim if self.n else "?"
         return f"FeatureStats of '{self.extractor}': {self.n:,} images, {dim} dimensions, {held:,} held"
 
-# %% ../nbs/07_fid.ipynb #a71bcddd
-def _first(parts, n):
-    "The first n rows of a list of matrices, as such a list."
-    kept, room = [], n
-    for part in parts:
-        if room > 0: kept.append(part[:room].clone() if room < len(part) else part)
-        room -= len(part)
-    return kept
-
 # %% ../nbs/07_fid.ipynb #f7b90964
+#| code-fold: true
 def _check_extractors(a, b, what="compared"):
     "Numbers of two networks have nothing to do with each other."
     if a.extractor == b.extractor: return
     raise InputError(f"statistics of extractor '{a.extractor}' cannot be {what} with those "
                      f"of '{b.extractor}': compute both with one")
 
-# %% ../nbs/07_fid.ipynb #1b8f2006
-_KIND = dict(kind="gan_course feature statistics", format="1")  # the head of a file
-
-def _read_stats(path, notes):
-    "Head and tensors of a file that `FeatureStats.save` wrote."
-    try:
-        if not Path(path).is_file(): raise OSError("no file")  # a pipe would be waited for
-        with safe_open(path, "pt") as f:
-            about, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
-        raise InputError(f"{path} cannot be read as safetensors ({e})") from None
-    if any(about.get(k) != v for k, v in _KIND.items()):
-        raise InputError(f"{path} holds no feature statistics of format 1: "
-                         "give a file that FeatureStats.save wrote")
-    if any(about.get(k) != v for k, v in notes.items()): raise InputError(f"{path} holds other statistics")
-    if not _is_whole(about, tensors): raise InputError(f"{path} is damaged: make the statistics anew")
-    return about, tensors
-
-# %% ../nbs/07_fid.ipynb #1b8f2009
-def _write_stats(path, tensors, about, notes):
-    about = notes | _KIND | about
-    about["checksum"] = _checksum(about, tensors)
-    try:
-        with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
-    except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
-
-# %% ../nbs/07_fid.ipynb #1b8f2007
-def _checksum(about, tensors):
-    "Of a head without its checksum, and of what it belongs to."
-    total = zlib.crc32(repr(sorted((k, v) for k, v in about.items() if k != "checksum")).encode())
-    for name in sorted(tensors):
-        x = tensors[name].contiguous()
-        total = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), total)
-        total = zlib.crc32(x.view(torch.uint8).numpy().data, total)
-    return str(total)
-
-# %% ../nbs/07_fid.ipynb #1b8f2008
-def _is_whole(about, tensors):
-    "Whether a file holds what its head says; files of earlier versions have no checksum."
-    try: n, keep, d = int(about["n"]), int(about["keep"]), len(tensors["mean"])
-    except (KeyError, ValueError, TypeError): return False
-    wanted = dict(mean=(d,), scatter=(d, d), features=(len(tensors.get("features", ())), d))
-    def fits(k, x): return tuple(x.shape) == wanted.get(k) and x.isfinite().all()
-    shapes = tensors["mean"].dtype == torch.float64 and all(fits(k, x) for k, x in tensors.items())
-    known = "extractor" in about and "scatter" in tensors and d > 0 and n > 0 and keep >= 0
-    right = about.get("checksum") in (None, _checksum(about, tensors))
-    return known and shapes and right and wanted["features"][0] <= n
-
 # %% ../nbs/07_fid.ipynb #2156bb16
+#| code-fold: true
 def low_rank_root_trace(
     x:Tensor, # (n,d) features of n images
     y:Tensor, # (m,d) features of m images
@@ -257,6 +231,7 @@ def low_rank_root_trace(
     return torch.linalg.svdvals(centred(x) @ centred(y).T).sum().item()
 
 # %% ../nbs/07_fid.ipynb #299c408b
+#| code-fold: true
 def frechet_from_stats(
     a:FeatureStats, b:FeatureStats, # of the same extractor
 ) -> float:
@@ -273,6 +248,7 @@ def frechet_from_stats(
     return max(0., (a.mean - b.mean).square().sum().item() + traces - 2 * low_rank_root_trace(x, y))
 
 # %% ../nbs/07_fid.ipynb #5f1d0a01
+#| code-fold: true
 def warn_of_few(
     n:int, # images
     d:int, # dimensions of their features
@@ -283,6 +259,7 @@ def warn_of_few(
          "take more images")
 
 # %% ../nbs/07_fid.ipynb #4d55eca2
+#| code-fold: true
 def extrapolate(
     real:FeatureStats, # many images
     fake:Tensor|np.ndarray, # (N,d) features of generated images
@@ -302,6 +279,7 @@ def extrapolate(
     return float(at_zero), sizes, distances
 
 # %% ../nbs/07_fid.ipynb #65a14675
+#| code-fold: true
 def kernel_mean(
     x:Tensor, # (n,d)
     y:Tensor|None=None, # (m,d); None: pairs of two different rows of x
@@ -321,6 +299,7 @@ def kernel_mean(
     return total / (len(x) * (len(y) - same))
 
 # %% ../nbs/07_fid.ipynb #13ef9688
+#| code-fold: true
 def kid(
     real_features:Tensor|np.ndarray, # (n,d)
     fake_features:Tensor|np.ndarray, # (m,d)
@@ -340,12 +319,64 @@ def kid(
     return sum(kid(draw(real), draw(fake)) for _ in range(subsets)) / subsets
 
 # %% ../nbs/07_fid.ipynb #5f1d0a02
+#| code-fold: true
 def _check_widths(real, fake):
     "Features of two sides have to have equally many dimensions."
     if real.shape[1] == fake.shape[1]: return
     raise InputError(f"features of {real.shape[1]} and of {fake.shape[1]} dimensions cannot be compared")
 
+# %% ../nbs/07_fid.ipynb #99fd9556
+#| code-fold: true
+def distances(
+    a:Tensor, # (n,d)
+    b:Tensor, # (m,d)
+) -> Tensor: # (n,m), in the dtype of a
+    "Euclidean distances; computed in float64, because differences of large squares lose digits."
+    x, y = a.double(), b.double()
+    total = x.square().sum(1)[:, None] + y.square().sum(1)
+    squares = total - 2 * x @ y.T
+    return squares.masked_fill(squares < 1e-13 * total, 0).to(a.dtype).sqrt()  # less is rounding: the same
+
+# %% ../nbs/07_fid.ipynb #fcf0de45
+#| code-fold: true
+def radii(
+    x:Tensor, # (n,d)
+    k:int, # which neighbour
+    chunk:int=1000, # rows at a time
+) -> Tensor: # (n,)
+    "Distance of each row to its k-th nearest neighbour, itself not counted."
+    if k >= len(x): raise InputError(f"{len(x)} rows have no {k} neighbours each")
+    return torch.cat([distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(chunk)])
+
+# %% ../nbs/07_fid.ipynb #f43a6451
+#| code-fold: true
+def prdc(
+    real:Tensor|np.ndarray, # (n,d) features
+    fake:Tensor|np.ndarray, # (m,d) features
+    k:int=5, # neighbours; Naeem et al. 2020 take 5, Kynkäänniemi et al. 2019 take 3
+    chunk:int=1000, # rows at a time
+) -> dict[str, float]: # precision, recall, density, coverage
+    "Precision, recall (Kynkäänniemi et al. 2019, sec. 3), density, coverage (Naeem et al. 2020, sec. 3)."
+    real, fake = check_features(real), check_features(fake)
+    _check_widths(real, fake)
+    if k < 1 or min(len(real), len(fake)) <= k:
+        raise InputError(f"{k} neighbours were asked for with {len(real)} real and {len(fake)} fake images: "
+                         "more than k of each are needed, and k from 1 on")
+    if not real.dtype == fake.dtype == torch.float32: real, fake = real.double(), fake.double()
+    real_radii, fake_radii = radii(real, k, chunk), radii(fake, k, chunk)
+    inside, recalled, density, covered = torch.zeros_like(fake_radii, dtype=torch.bool), 0, 0, 0
+    for part, radius in zip(real.split(chunk), real_radii.split(chunk), strict=True):
+        d = distances(part, fake)  # (chunk,m)
+        inside |= (d <= radius[:, None]).any(0)  # fake j lies in the ball of real i, or on its rim
+        in_ball = d < radius[:, None]  # density and coverage: not on the rim
+        density += in_ball.sum().item()
+        recalled += (d <= fake_radii).any(1).sum().item()  # real i lies in the ball of some fake
+        covered += in_ball.any(1).sum().item()
+    return dict(precision=inside.double().mean().item(), recall=recalled / len(real),
+                density=density / (k * len(fake)), coverage=covered / len(real))
+
 # %% ../nbs/07_fid.ipynb #64ceb618
+#| code-fold: true
 def kid_error(
     real_features:Tensor|np.ndarray, # (n,d)
     fake_features:Tensor|np.ndarray, # (m,d)
@@ -371,52 +402,57 @@ def kid_error(
         variance += (blocks - 1) * moved.var()
     return math.sqrt(variance)
 
-# %% ../nbs/07_fid.ipynb #99fd9556
-def distances(
-    a:Tensor, # (n,d)
-    b:Tensor, # (m,d)
-) -> Tensor: # (n,m), in the dtype of a
-    "Euclidean distances; computed in float64, because differences of large squares lose digits."
-    x, y = a.double(), b.double()
-    total = x.square().sum(1)[:, None] + y.square().sum(1)
-    squares = total - 2 * x @ y.T
-    return squares.masked_fill(squares < 1e-13 * total, 0).to(a.dtype).sqrt()  # less is rounding: the same
+# %% ../nbs/07_fid.ipynb #1b8f2006
+#| code-fold: true
+_KIND = dict(kind="gan_course feature statistics", format="1")  # the head of a file
 
-# %% ../nbs/07_fid.ipynb #fcf0de45
-def radii(
-    x:Tensor, # (n,d)
-    k:int, # which neighbour
-    chunk:int=1000, # rows at a time
-) -> Tensor: # (n,)
-    "Distance of each row to its k-th nearest neighbour, itself not counted."
-    if k >= len(x): raise InputError(f"{len(x)} rows have no {k} neighbours each")
-    return torch.cat([distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(chunk)])
+def _read_stats(path, notes):
+    "Head and tensors of a file that `FeatureStats.save` wrote."
+    try:
+        if not Path(path).is_file(): raise OSError("no file")  # a pipe would be waited for
+        with safe_open(path, "pt") as f:
+            about, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as e:
+        raise InputError(f"{path} cannot be read as safetensors ({e})") from None
+    if any(about.get(k) != v for k, v in _KIND.items()):
+        raise InputError(f"{path} holds no feature statistics of format 1: "
+                         "give a file that FeatureStats.save wrote")
+    if any(about.get(k) != v for k, v in notes.items()): raise InputError(f"{path} holds other statistics")
+    if not _is_whole(about, tensors): raise InputError(f"{path} is damaged: make the statistics anew")
+    return about, tensors
 
-# %% ../nbs/07_fid.ipynb #f43a6451
-def prdc(
-    real:Tensor|np.ndarray, # (n,d) features
-    fake:Tensor|np.ndarray, # (m,d) features
-    k:int=5, # neighbours; Naeem et al. 2020 take 5, Kynkäänniemi et al. 2019 take 3
-    chunk:int=1000, # rows at a time
-) -> dict[str, float]: # precision, recall, density, coverage
-    "Precision, recall (Kynkäänniemi et al. 2019, sec. 3), density, coverage (Naeem et al. 2020, sec. 3)."
-    real, fake = check_features(real), check_features(fake)
-    _check_widths(real, fake)
-    if k < 1 or min(len(real), len(fake)) <= k:
-        raise InputError(f"{k} neighbours were asked for with {len(real)} real and {len(fake)} fake images: "
-                         "more than k of each are needed, and k from 1 on")
-    if not real.dtype == fake.dtype == torch.float32: real, fake = real.double(), fake.double()
-    real_radii, fake_radii = radii(real, k, chunk), radii(fake, k, chunk)
-    inside, recalled, density, covered = torch.zeros_like(fake_radii, dtype=torch.bool), 0, 0, 0
-    for part, radius in zip(real.split(chunk), real_radii.split(chunk), strict=True):
-        d = distances(part, fake)  # (chunk,m)
-        inside |= (d <= radius[:, None]).any(0)  # fake j lies in the ball of real i, or on its rim
-        in_ball = d < radius[:, None]  # density and coverage: not on the rim
-        density += in_ball.sum().item()
-        recalled += (d <= fake_radii).any(1).sum().item()  # real i lies in the ball of some fake
-        covered += in_ball.any(1).sum().item()
-    return dict(precision=inside.double().mean().item(), recall=recalled / len(real),
-                density=density / (k * len(fake)), coverage=covered / len(real))
+# %% ../nbs/07_fid.ipynb #1b8f2009
+#| code-fold: true
+def _write_stats(path, tensors, about, notes):
+    about = notes | _KIND | about
+    about["checksum"] = _checksum(about, tensors)
+    try:
+        with writing(path), atomic_write(path) as part: save_file(tensors, part, about)
+    except UnicodeEncodeError: raise InputError(f"{ascii(about)} is no text that a file can hold") from None
+
+# %% ../nbs/07_fid.ipynb #1b8f2007
+#| code-fold: true
+def _checksum(about, tensors):
+    "Of a head without its checksum, and of what it belongs to."
+    total = zlib.crc32(repr(sorted((k, v) for k, v in about.items() if k != "checksum")).encode())
+    for name in sorted(tensors):
+        x = tensors[name].contiguous()
+        total = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), total)
+        total = zlib.crc32(x.view(torch.uint8).numpy().data, total)
+    return str(total)
+
+# %% ../nbs/07_fid.ipynb #1b8f2008
+#| code-fold: true
+def _is_whole(about, tensors):
+    "Whether a file holds what its head says; files of earlier versions have no checksum."
+    try: n, keep, d = int(about["n"]), int(about["keep"]), len(tensors["mean"])
+    except (KeyError, ValueError, TypeError): return False
+    wanted = dict(mean=(d,), scatter=(d, d), features=(len(tensors.get("features", ())), d))
+    def fits(k, x): return tuple(x.shape) == wanted.get(k) and x.isfinite().all()
+    shapes = tensors["mean"].dtype == torch.float64 and all(fits(k, x) for k, x in tensors.items())
+    known = "extractor" in about and "scatter" in tensors and d > 0 and n > 0 and keep >= 0
+    right = about.get("checksum") in (None, _checksum(about, tensors))
+    return known and shapes and right and wanted["features"][0] <= n
 
 # %% ../nbs/07_fid.ipynb #9a4d9551
 guard(__name__, {
