@@ -138,7 +138,13 @@ def test_stubs():
 
     class Written:
         def forward(self, x): return x
+
+    def indexed(x, i): return x[..., i]
+    def half_indexed(x, i):
+        y = ...
+        return y, x[..., i]
     assert is_stub(Unwritten) and not is_stub(Written) and not is_stub(double) and not is_stub(0)
+    assert is_stub(half_indexed) and not is_stub(indexed)
 
 
 # ---- how long a lesson takes

@@ -102,10 +102,12 @@ def test_stored_scores_are_known_again(monkeypatch):
     run_cifar10.scores(o, run_cifar10.FULL)
 
 
-def test_stored_results_of_the_rules_are_known_again(tmp_path):
-    o = run_rules.RulesOptions()
-    found = run_rules.results_there(DATA / "22_rules.json", run_rules.settings_of(o))
-    assert list(found) == list(rules.VARIANTS) and all(len(runs) == o.seeds for runs in found.values())
+@pytest.mark.parametrize("o", [
+    run_rules.RulesOptions(), run_rules.RulesOptions(lr=2e-4, only=("dcgan", "batch-norm", "strides", "beta1"))],
+    ids=["0.001", "0.0002"])
+def test_stored_results_of_the_rules_are_known_again(o, tmp_path):
+    found = run_rules.results_there(DATA / f"{run_rules.name_of(o)}.json", run_rules.settings_of(o))
+    assert list(found) == list(o.only) and all(len(runs) == o.seeds for runs in found.values())
     with pytest.raises(InputError, match="other settings"):
         run_rules.results_there(DATA / "22_rules.json", run_rules.settings_of(o) | dict(epochs=1))
     assert run_rules.results_there(tmp_path / "22_rules.json", {}) == {}

@@ -1,14 +1,17 @@
 """What an exercise is, and how an answer is judged: by what it does, beside the solution and beside known mistakes."""
 from __future__ import annotations
 
+import ast
 import contextlib
 import dis
 import importlib
+import inspect
 import io
 import linecache
 import math
 import numbers
 import pkgutil
+import textwrap
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -210,6 +213,15 @@ def is_stub(answer: Any) -> bool:
         return bool(written) and any(is_stub(f) for f in written)
     if isinstance(answer, nn.Module) or not isinstance(answer, types.FunctionType): return False
     code = answer.__code__
-    if any(constant is Ellipsis for constant in code.co_consts): return True
+    if any(constant is Ellipsis for constant in code.co_consts) and not _only_indexes(answer): return True
     does = {i.opname for i in dis.get_instructions(code)}
     return does <= IDLE and set(code.co_consts) <= {None, answer.__doc__}
+
+
+def _only_indexes(function: types.FunctionType) -> bool:
+    "Whether every `...` of its source stands in an index, as in x[..., 0], and none for what is still to be written."
+    try: tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError): return False
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value is Ellipsis]
+    indexes = {id(n) for s in ast.walk(tree) if isinstance(s, ast.Subscript) for n in ast.walk(s.slice)}
+    return all(id(n) in indexes for n in found)

@@ -1,9 +1,10 @@
 """The command of the study of DCGAN's rules: each left out once, on toy birds, with the same budget and the same seeds.
 
 The same seed means the same birds in the same order and the same latents. As it stands it takes about 16 minutes of one
-core. Numbers go to 22_rules.json, pictures (seed 0, the same latents in every row) to 22_rules.png. Run folders are
-kept: a study that was stopped goes on where it stopped, and more seeds are added to those that are there. Results that
-were made with the same settings are not made again; with other settings, give --out another place.
+core. Numbers go to 22_rules.json, pictures (seed 0, the same latents in every row) to 22_rules.png; those of another
+learning rate to files of their own, such as 22_rules_lr0.0002.json. Run folders are kept: a study that was stopped goes
+on where it stopped, and more seeds are added to those that are there. Results that were made with the same settings are
+not made again; with others than another rate, give --out another place.
 """
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,11 @@ def settings_of(o: RulesOptions) -> dict:
     return trained | dict(n=o.n, n_fake=o.n_fake, cols=COLS, beta1=.5)
 
 
+def name_of(o: RulesOptions) -> str:
+    """Of the files of results."""
+    return "22_rules" + (f"_lr{o.lr:g}" if o.lr != RulesOptions.lr else "")
+
+
 def config_of(name: str, seed: int, o: RulesOptions) -> TrainConfig:
     """What `train` needs for one run."""
     config = TrainConfig(
@@ -89,9 +95,9 @@ def write_results(file: Path, settings: dict, results: dict, o: RulesOptions) ->
     write_report(file, COMMAND, o, settings=settings | dict(seeds=seeds), variants=variants)
 
 
-def draw(folder: Path, file: Path) -> None:
-    """Samples of seed 0 of every variant, if all are on the disk."""
-    paths = [folder/f"{name}-0" for name in VARIANTS]
+def draw(folder: Path, file: Path, names: list[str]) -> None:
+    """Samples of seed 0 of these variants, if all are on the disk."""
+    paths = [folder/f"{name}-0" for name in names]
     if not all(path.exists() for path in paths):
         return
     runs = [open_run(path) for path in paths]
@@ -107,7 +113,7 @@ def main() -> None:
         choose(name, VARIANTS, "variant")
     if o.tiny:
         o = replace(o, seeds=1, epochs=1, n=64, n_fake=100, base_channels=8, batch_size=32)
-    file, settings = o.out/"22_rules.json", settings_of(o)
+    file, settings = o.out/f"{name_of(o)}.json", settings_of(o)
     folder = o.runs/f"n{o.n}-e{o.epochs}-c{o.base_channels}-b{o.batch_size}-lr{o.lr:g}-{o.precision}"
     results = results_there(file, settings)
     missing = [(seed, name) for seed in range(o.seeds) for name in o.only if str(seed) not in results.get(name, {})]
@@ -121,7 +127,7 @@ def main() -> None:
             bar.write(f"{name:10} {seed}  " + "  ".join(numbers))
             write_results(file, settings, results, o)
     if missing:
-        draw(folder, o.out/"22_rules.png")
+        draw(folder, file.with_suffix(".png"), [name for name in VARIANTS if name in results])
     print(f"{o.n} birds, {o.epochs} epochs, {o.base_channels} channels\n{summary(results)}\nin {file}")
 
 

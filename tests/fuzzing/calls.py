@@ -199,6 +199,7 @@ DATA: dict[str, Callable[[Things], dict]] = {
 NETWORKS: dict[str, Callable[[Things], dict]] = {
     "dcgan.Generator": lambda t: dict(NET),
     "dcgan.Discriminator": lambda t: dict(img_size=32, img_channels=3, base_channels=2, head="gap"),
+    "dcgan.period2_share": lambda t: dict(images=t.floats),
     "dcgan.init_weights": lambda t: dict(model=t.G, generator=t.chance),
     "dcgan.dcgan": lambda t: dict(HEAD),
     "dcgan.register_model": lambda t: dict(name="mine", build=dcgan.dcgan, defaults=dict(loss="hinge")),
