@@ -37,8 +37,6 @@ def minimax_g(
     "The saturating generator loss: G's part of the value function (Goodfellow et al. 2014, eq. 1)."
     return -F.softplus(fake_logits.float()).mean()
 
-# %% ../nbs/01_game.ipynb #ef0c52a8
-#| code-fold: true
 def bce_g(
     fake_logits:Tensor, # (B,) D's logits of fakes
     real_logits:Tensor|None=None, # not used
@@ -68,8 +66,6 @@ def _at_logit(loss:Loss, column:int, other:Tensor, logit:Tensor) -> Tensor:
     parts = loss.d(other, logit) if column else loss.d(logit, other)
     return parts[0] + parts[1] if loss.paired else parts[column]  # of a paired loss each part is half
 
-# %% ../nbs/01_game.ipynb #7c143587
-#| code-fold: true
 def _draw_loss(axes, loss:Loss, span:float):
     "One row of the picture: D on real, D on fake, G on fake."
     x, zero = torch.linspace(-span, span, 161), torch.zeros(1)
@@ -82,8 +78,6 @@ def _draw_loss(axes, loss:Loss, span:float):
         ax.grid(alpha=.3)
     axes[0].set_ylabel(loss.name, fontsize=12)
 
-# %% ../nbs/01_game.ipynb #f244eb4a
-#| code-fold: true
 def plot_losses(
     *losses:Loss, # one or several, a row each
     span:float=4., # logits from -span to span; the other player's logit is 0
@@ -108,8 +102,6 @@ def lsgan_d(
     "Least squares with labels 1 and 0 and the factors 1/2 (Mao et al. 2017, eq. 2, a=0, b=1)."
     return (real_logits.float() - 1).square().mean() / 2, fake_logits.float().square().mean() / 2
 
-# %% ../nbs/01_game.ipynb #8157a54f
-#| code-fold: true
 def lsgan_g(
     fake_logits:Tensor, # (B,) D's outputs for fakes, wanted at 1
     real_logits:Tensor|None=None, # not used
@@ -126,8 +118,6 @@ def hinge_d(
     "Hinge loss of D (Lim & Ye 2017; Miyato et al. 2018, eq. 16)."
     return F.relu(1 - real_logits.float()).mean(), F.relu(1 + fake_logits.float()).mean()
 
-# %% ../nbs/01_game.ipynb #75857bd0
-#| code-fold: true
 def hinge_g(
     fake_logits:Tensor, # (B,) D's logits of fakes
     real_logits:Tensor|None=None, # not used
@@ -144,8 +134,6 @@ def wgan_d(
     "Loss of the Wasserstein critic, no penalty (Arjovsky et al. 2017; Gulrajani et al. 2017, eq. 3)."
     return -real_logits.float().mean(), fake_logits.float().mean()
 
-# %% ../nbs/01_game.ipynb #4b58be55
-#| code-fold: true
 def wgan_g(
     fake_logits:Tensor, # (B,) scores of fakes
     real_logits:Tensor|None=None, # not used
@@ -169,8 +157,6 @@ def _input_gradient(
     gradient, = torch.autograd.grad(logits.float().sum(), x, create_graph=True)
     return gradient.float().reshape(len(x), -1)
 
-# %% ../nbs/01_game.ipynb #903c9dbd
-#| code-fold: true
 def gradient_penalty(
     D:Callable[[Tensor], Tensor], # samples (B,…) → logits (B,)
     real:Tensor, # (B,…) float samples of any rank
@@ -194,8 +180,6 @@ def r1_penalty(
     "Mean squared slope of D at real samples (Mescheder et al. 2018, eq. 9, without γ/2)."
     return _input_gradient(D, real).square().sum(1).mean()
 
-# %% ../nbs/01_game.ipynb #4e1086d8
-#| code-fold: true
 def r2_penalty(
     D:Callable[[Tensor], Tensor], # samples (B,…) → logits (B,)
     fake:Tensor, # (B,…) float fakes; no gradient reaches them
@@ -216,8 +200,6 @@ def _gap(
                          f"{tuple(fake_logits.shape)}; give as many real as fake")
     return real_logits.float() - fake_logits.float()
 
-# %% ../nbs/01_game.ipynb #25939aea
-#| code-fold: true
 def rpgan_d(
     real_logits:Tensor, # (B,) D's logits of real samples
     fake_logits:Tensor, # (B,) D's logits of as many fakes
@@ -226,8 +208,6 @@ def rpgan_d(
     half = F.softplus(-_gap(real_logits, fake_logits)).mean() / 2
     return half, half
 
-# %% ../nbs/01_game.ipynb #1343317d
-#| code-fold: true
 def rpgan_g(
     fake_logits:Tensor, # (B,) D's logits of fakes
     real_logits:Tensor|None, # (B,) D's logits of as many real samples; None is refused
@@ -246,8 +226,6 @@ LOSSES = {loss.name: loss for loss in [
     Loss("rpgan", rpgan_d, rpgan_g, paired=True),
 ]}
 
-# %% ../nbs/01_game.ipynb #b76f8dc8
-#| code-fold: true
 def get_loss(
     name:str, # one of `LOSSES`
 ) -> Loss: # the loss of that name

@@ -19,11 +19,10 @@ from .guards import guard
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty
 
 # %% ../nbs/02_toy.ipynb #faae7614
+#| code-fold: true
 TOYS = ("ring", "grid", "spiral", "moons")
 SIGMA = .05  # standard deviation of every mode, and of the noise around spiral and moons
 
-# %% ../nbs/02_toy.ipynb #e4a3e23d
-#| code-fold: true
 def toy_modes(
     name:str, # one of `TOYS`
 ) -> Tensor|None: # (K,2) float32, the centres; None where the data have none
@@ -37,8 +36,6 @@ def toy_modes(
         return torch.cartesian_prod(at, at)  # (25,2)
     return None
 
-# %% ../nbs/02_toy.ipynb #3472f63b
-#| code-fold: true
 def sample_toy(
     name:str, # one of `TOYS`
     n:int, # how many points
@@ -74,6 +71,7 @@ def mlp(
     return nn.Sequential(linear[0], nn.LeakyReLU(.2), linear[1], nn.LeakyReLU(.2), linear[2])
 
 # %% ../nbs/02_toy.ipynb #cb1bc23e
+#| code-fold: true
 class ToyGenerator(nn.Module):
     "Noise to points of the plane."
     def __init__(self,
@@ -91,7 +89,6 @@ class ToyGenerator(nn.Module):
     ) -> Tensor: # (B,2)
         return self.layers(z)
 
-# %% ../nbs/02_toy.ipynb #814c60e0
 class ToyDiscriminator(nn.Module):
     "Points of the plane to logits."
     def __init__(self,
@@ -215,7 +212,6 @@ def _d_step(c:ToyConfig, loss:Loss, G:nn.Module, D:nn.Module, opt_d, draw) -> No
     d_loss.backward()
     opt_d.step()
 
-# %% ../nbs/02_toy.ipynb #6721d28b
 def _g_step(c:ToyConfig, loss:Loss, G:nn.Module, D:nn.Module, opt_g, draw) -> None:
     "G moves, through the D that has just moved."
     fake = G(torch.randn(c.batch_size, c.latent_dim, generator=draw))  # (B,2), with its graph
@@ -262,13 +258,11 @@ def plot_game(
     for i, (s, ax) in enumerate(zip(snapshots, axes.flat, strict=False)):
         shades = _draw_moment(ax, s, arrows, scale)
         title = f"iteration {s['step']}" if names is None else names[i]
-        if s["modes"] is not None: title += f"\n{s['modes']} modes, {s['good']:.0%} good"
+        if s["modes"] is not None: title += f"\nmodes {s['modes']}, good {s['good']:.0%}"
         ax.set_title(title, fontsize=10)
     fig.colorbar(shades, ax=axes, label="D: probability of real", shrink=.8, ticks=[0, .5, 1])
     return fig
 
-# %% ../nbs/02_toy.ipynb #432c2eb3
-#| code-fold: true
 def _draw_moment(ax, s:dict, arrows:int, scale:float):
     "One snapshot; returns the shades of D for the colour bar."
     reach = (-1.6, 1.6)
@@ -284,9 +278,6 @@ def _draw_moment(ax, s:dict, arrows:int, scale:float):
               color="black", alpha=.5)
     ax.set(xlim=reach, ylim=reach, aspect="equal", xticks=[], yticks=[])
     return shades
-
-# %% ../nbs/02_toy.ipynb #b91e7d64
-COLLAPSE = ToyConfig(d_steps=5, lr_d=1e-2, steps=500)  # a set-up that loses most of the ring
 
 # %% ../nbs/02_toy.ipynb #ca17bdec
 #| code-fold: true
@@ -316,6 +307,7 @@ def plot_chart(
     return fig
 
 # %% ../nbs/02_toy.ipynb #31917819
+COLLAPSE = ToyConfig(d_steps=5, lr_d=1e-2, steps=500)  # a set-up that loses most of the ring
 CLINIC = {  # name → (settings of the sick game, what the cure changes)
     "oscillation": (dict(steps=500, beta1=.95), dict(beta1=.5)),
     "G too slow": (dict(steps=500, lr_g=5e-5), dict(lr_g=1e-3)),

@@ -155,9 +155,8 @@ def words(text):
     return sum(bool(re.search(r"\w", word)) for word in re.sub(r"\$[^$]*\$", " x ", text).split())
 
 
-def reading_minutes(path):
+def reading_minutes(cells):
     "180 words or 12 lines of code a minute; code that is folded away need not be read."
-    cells = nbformat.read(path, 4).cells
     code = [c for c in cells if c.cell_type == "code" and not c.metadata.get("jupyter", {}).get("source_hidden")]
     lines = sum(bool(line.strip()) and not line.startswith("#|") for c in code for line in c.source.splitlines())
     return sum(words(c.source) for c in cells if c.cell_type == "markdown") / 180 + lines / 12
@@ -166,13 +165,21 @@ def reading_minutes(path):
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.number)
 def test_the_stated_minutes_are_measured(lesson):
     path = next(ROOT.glob(f"nbs/{lesson.number}_*.ipynb"))
-    text = "\n".join(c.source for c in nbformat.read(path, 4).cells[:3])
+    cells = nbformat.read(path, 4).cells
+    text = "\n".join(c.source for c in cells[:3])
     stated = re.search(r"\*\*Time:\*\* about (\d+) minutes, of them (\d+) for the exercises", text)
     assert stated, "the head of a lesson with exercises says **Time:** about N minutes, of them M for the exercises"
     whole, exercises = map(int, stated.groups())
     assert exercises == sum(e.minutes for e in lesson.exercises)
-    assert abs(whole - exercises - reading_minutes(path)) <= 5 and whole <= 90
+    assert abs(whole - exercises - reading_minutes(cells)) <= 5 and whole <= 90
     for page in ("README.md", "index.qmd"):
         rows = (ROOT / page).read_text(encoding="utf-8").splitlines()
         row = next(r for r in rows if r.startswith(f"| {lesson.number} |"))
         assert row.rstrip().endswith(f"| {whole} |"), f"{page}: {row}"
+
+
+def test_the_first_gan_runs_within_a_quarter_of_an_hour():
+    cells = nbformat.read(ROOT / "nbs/00_start.ipynb", 4).cells
+    so_far = cells[:1 + next(i for i, c in enumerate(cells) if "path = play(d_step, g_step)" in c.source)]
+    exercises = re.findall(r"\*Exercise [\d.]+ · (\d+) minutes", "\n".join(c.source for c in so_far))
+    assert len(so_far) < 20 and reading_minutes(so_far) + sum(map(int, exercises)) <= 15

@@ -185,7 +185,7 @@ def test_looking_changes_nothing():
     assert [s["step"] for s in play(ToyConfig(**QUICK), every=3)] == [0, 3, 6]
 
 
-def test_the_steps_are_those_of_lesson_05():
+def test_the_steps_are_those_of_lesson_06():
     c = ToyConfig(**QUICK, d_steps=2, g_steps=3)
     weights, draw = seeded(c.seed, 0), seeded(c.seed, 1)
     G, D = ToyGenerator(c.latent_dim, c.hidden, weights), ToyDiscriminator(c.hidden, weights)

@@ -147,6 +147,10 @@ def d_step_of_probabilities(G, D, opt_d, real, z):
     one_step(opt_d, bce(p_real, torch.ones_like(real)) + bce(p_fake, torch.zeros_like(z)))
 
 
+def d_step_on_noise(G, D, opt_d, real, z):
+    one_step(opt_d, bce(D(real), torch.ones_like(real)) + bce(D(z), torch.zeros_like(z)))
+
+
 def d_stays(G, D, opt_d, real, z):
     D(real)
 
@@ -179,6 +183,9 @@ D_STEP = Exercise(
               "programs do so, and it is the same as half the learning rate."),
         Wrong(d_step_of_probabilities,
               "the sigmoid is taken twice. This bce works on logits, as its long name says, and D returns logits."),
+        Wrong(d_step_on_noise,
+              "the fakes are missing: this D sees the noise itself, which never reaches it in the game. The fakes are "
+              "G(z)."),
         Wrong(d_stays,
               "D has not moved. Either opt_d.step() is missing, or zero_grad() stands between backward() and step()."),
     ],
@@ -246,7 +253,8 @@ G_STEP = Exercise(
         Wrong(lambda G, D, o, z: one_step(o, bce(D(G(z)), torch.zeros_like(z))),
               "with the label 0 G learns to be found out: it moves its points to where D's logit is low."),
         Wrong(g_stays,
-              "G has not moved. A detach cuts it off from D's answer, and so does a missing backward() or step()."),
+              "G has not moved. A detach cuts it off from D's answer, and so does a loss without G(z), or a missing "
+              "backward() or step()."),
         Wrong(lambda G, D, o, z: one_step(o, bce(D(G(z)), torch.ones_like(z)), clear="never"),
               "the first step is right, the second adds its gradient to that of the first: opt_g.zero_grad()."),
         Wrong(g_step_that_moves_d,
@@ -279,14 +287,20 @@ WHERE = Exercise(
         Wrong(.5, "this is the mean of the noise itself. The shift is what has to be added to reach the data."),
         Wrong(0., "at a shift of 0 the points lie between 0 and 1, and a line tells them from the data easily."),
     ],
-    otherwise="which property of the points can a straight line see, and what is it for this noise?",
+    otherwise="give a number, without quotation marks. Which property of the points can a straight line see, and what "
+              "is it for this noise?",
     because="A line sees means only. Noise from U(0, 1) has the mean ½, so 3 - ½ = 2.5 is left for the shift.")
+
+def observe_letter(answer, dice):
+    """A letter, also as "(d)"."""
+    yield "your answer", str(answer).strip(" ().")
+
 
 RESTS = Exercise(
     "00.5", "A discriminator that has stopped learning", minutes=3, difficulty=2,
     hints=["G never sees the data. What is the only thing that tells it where to go?",
            "D's line rises to the right and stays so for ever. Is there a place where G's loss is lowest?"],
-    solution="d",
+    observe=observe_letter, solution="d", others=["(d)"],
     wrong=[
         Wrong("a", "G does not stop when D does. D's line still rises to the right, so a larger shift still lowers "
                    "G's loss."),

@@ -1,6 +1,7 @@
 """Exercises of lesson 01: the game and its losses."""
 import math
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ BLIND = Exercise(
                                   "natural logarithm."),
         Wrong(1., "½ + ½ is the sum of the probabilities. V adds their logarithms."),
     ],
+    otherwise="give a number, without quotation marks: the sum of two natural logarithms, one for each kind of sample.",
     because="σ(0) = ½, and V = log ½ + log(1 - ½) = -2 log 2 = -1.386. Its negative is the loss of a D that has learnt "
             "nothing.")
 
@@ -77,6 +79,9 @@ D_LOSS = Exercise(
         Wrong(lambda r, f: (F.softplus(r).mean(), F.softplus(-f).mean()),
               "the labels are swapped: this loss is low where D calls real samples fake. -log σ(t) is softplus(-t), "
               "and it belongs to the real samples."),
+        Wrong(lambda r, f: (F.softplus(-r).mean(), F.softplus(-f).mean()),
+              "the part of the real samples is right. That of the fakes has the same sign, so D would learn to call "
+              "them real: -log(1 - σ(t)) is softplus(t)."),
         Wrong(lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(),
               "this is the sum of the two parts. Return both, (d_loss_real, d_loss_fake): they are plotted apart."),
         Wrong(lambda r, f: (-r.sigmoid().log().mean(), -(1 - f.sigmoid()).log().mean()),
@@ -157,6 +162,9 @@ GRADIENTS = Exercise(
         Wrong(lambda f: (-f.exp() / (1 + f.exp()), -1 / (1 + f.exp())),
               "right on paper; at the logit 200 eᶠ overflows, and ∞/∞ is NaN. torch.sigmoid computes the same "
               "fraction safely."),
+        Wrong(lambda f: (-f.exp() / (1 + f.exp()), -(-f).exp() / (1 + (-f).exp())),
+              "right on paper, but each exponential overflows at one end, and ∞/∞ is NaN. Both fractions are sigmoids: "
+              "torch.sigmoid computes them safely."),
         Wrong(lambda f: (-f.sigmoid(), -f.sigmoid()),
               "the first is right. The second loss has -f inside its softplus, so its derivative has -f inside σ."),
     ],
@@ -228,6 +236,10 @@ HINGE = Exercise(
               "level part: relu."),
         Wrong(lambda r, f: (F.relu(1 - r).square().mean(), F.relu(1 + f).square().mean(), -f.mean()),
               "this is the squared hinge. In the picture the sloping parts are straight, with the gradients -1 and 1."),
+        Wrong(lambda r, f: (F.relu(1 - r).mean(), F.relu(1 + f).mean()),
+              "both parts of D's loss are right. G's loss is missing: return three numbers."),
+        Wrong(lambda r, f: (F.relu(1 - r), F.relu(1 + f), -f),
+              "these are the losses of the single samples; take the means over the batch."),
         Wrong(lambda r, f: (F.relu(1 - r).sum(), F.relu(1 + f).sum(), -f.sum()),
               "these are sums over the batch; take the means."),
     ],
@@ -300,6 +312,12 @@ def penalty_by_backward(D, real, fake, dice):
     return (between.grad.flatten(1).norm(dim=1) - 1).square().mean()
 
 
+def penalty_by_tuple(D, real, fake, dice):
+    between = ((real + fake) / 2).requires_grad_()
+    gradients: Any = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+    return (gradients.norm() - 1).square()
+
+
 def penalty_with(*, draw=None, reduce="sum", graph=True, at=None, cost=None, norm=None):
     """What the wrong answers share: the solution, with one thing changed."""
     def penalty(D, real, fake, dice):
@@ -331,6 +349,13 @@ PENALTY = Exercise(
         Wrong(penalty_with(draw=lambda real, dice: torch.rand(len(real), 1, generator=dice)),
               "right for points, but ε of shape (B,1) does not fit images. Give it as many axes of length 1 as the "
               "samples have axes: (B,1,1,1)."),
+        Wrong(penalty_with(draw=lambda real, dice: torch.rand(len(real), generator=dice)),
+              "PyTorch refuses. If it speaks of sizes, ε has the shape (B,), which lines up with the coordinates and "
+              "not with the samples: points need (B,1). If it speaks of grad, the mixture lacks .requires_grad_(), or "
+              "the logits were not summed."),
+        Wrong(penalty_by_tuple,
+              "torch.autograd.grad returns a tuple, here of one gradient. Unpack it with a comma, as in gradient, = "
+              "torch.autograd.grad(…)."),
         Wrong(penalty_by_backward,
               "the number is right, but backward() also leaves the gradient of the summed logits in D's weights, and "
               "D would be trained on it. torch.autograd.grad returns a gradient and stores none."),
@@ -385,6 +410,7 @@ LEVEL = Exercise(
         Wrong(math.log(2), "this is G's loss at a gap of 0. The question is about its derivative."),
         Wrong(-.25, "this is the derivative of σ at 0. Here softplus is differentiated, which gives σ, and σ(0) is ½."),
     ],
+    otherwise="give a number, without quotation marks: differentiate softplus(7 - t) with respect to t.",
     because="d/dt softplus(7 - t) = -σ(7 - t), and at t = 7 this is -σ(0) = -½, whatever the level of the two.")
 
 LESSON = Lesson("01", "The game and its losses", [BLIND, D_LOSS, GRADIENTS, HINGE, PENALTY, LEVEL])

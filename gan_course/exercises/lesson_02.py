@@ -135,6 +135,19 @@ def train_through_one_graph(G, D, opt_g, opt_d, draw_real, draw_noise, iteration
         opt_g.step()
 
 
+def train_without_d(G, D, opt_g, opt_d, draw_real, draw_noise, iterations):
+    for _ in range(iterations):
+        d_part(G, D, opt_d, draw_real, draw_noise)
+        opt_g.zero_grad()
+        bce_g(G(draw_noise())).backward()
+        opt_g.step()
+
+
+def train_once(G, D, opt_g, opt_d, draw_real, draw_noise, iterations):
+    d_part(G, D, opt_d, draw_real, draw_noise)
+    g_part(G, D, opt_g, draw_noise)
+
+
 def train_on_a_pair(G, D, opt_g, opt_d, draw_real, draw_noise, iterations):
     for _ in range(iterations):
         d_loss: Any = bce_d(D(draw_real()), D(G(draw_noise()).detach()))
@@ -158,7 +171,12 @@ TRAIN = Exercise(
               "fakes off in D's step with `detach()`."),
         Wrong(train_through_one_graph,
               "PyTorch refuses a backward pass. Most often D's loss has gone back through G and used up its graph, "
-              "which G's step then needs: call `detach()` on the fakes in D's step."),
+              "which G's step then needs: call `detach()` on the fakes in D's step. If it says that a tensor does not "
+              "require grad, D is missing in its own loss: `bce_d` takes logits, D(real) and D(fake)."),
+        Wrong(train_without_d,
+              "G's loss is taken of the points themselves, without D. `bce_g` takes logits: D(G(draw_noise()))."),
+        Wrong(train_once,
+              "this plays a single iteration. Both steps belong in a loop, `for _ in range(iterations):`."),
         Wrong(train_on_a_pair,
               "something has no such method. Most often it is D's loss: `bce_d` returns *two* numbers, one for the "
               "real points and one for the fakes. Add them before `backward`."),
@@ -281,14 +299,29 @@ COVERAGE = Exercise(
               "points each mode has.",
     because="Quality and variety are two numbers: a generator can be perfect in one and hopeless in the other.")
 
-# --- 02.3 to 02.6: predictions, and a diagnosis
+# --- 02.3 to 02.6: predictions, and a diagnosis; answers are read leniently
+
+def observe_letter(answer, dice):
+    """A letter, also as "(c)"."""
+    yield "your answer", str(answer).strip(" ().")
+
+
+def observe_signs(answer, dice):
+    """Two signs, with or without blanks between them."""
+    yield "your answer", "".join(str(answer).split())
+
+
+def observe_digits(answer, dice):
+    """Three digits, also as a number or with commas."""
+    yield "your answer", "".join(c for c in str(answer) if c.isdigit())
+
 
 TREND = Exercise(
     "02.3", "Where D's losses go", minutes=4, difficulty=2,
     hints=["Two things change D's losses: D learns, which lowers them, and the fakes become more like the data.",
            "When generated points and data can no longer be told apart, what is the best that D can answer?",
            "The best D says ½ where both are equally frequent. What are its two losses there, together?"],
-    solution="c",
+    observe=observe_letter, solution="c",
     wrong=[
         Wrong("a", "D learns, but its task becomes harder while G gets better. Losses near 0 would say that every "
                    "fake is still found out."),
@@ -307,7 +340,7 @@ SIGNS = Exercise(
     hints=["Modes and good points are two numbers, and they need not move together.",
            "A D that is fast and sure makes long arrows. Do the points stay spread out if they are thrown far?",
            "Points that have collapsed into few modes lie well inside them, for nothing is torn between many."],
-    solution="-+",
+    observe=observe_signs, solution="-+", others=["- +"],
     wrong=[
         Wrong("++", "this expects that a better D makes a better G. It does, for single points; but G has to keep up "
                     "with what D says, and it loses the modes that it leaves."),
@@ -326,7 +359,7 @@ SHAPE = Exercise(
     hints=["A network is a continuous function: two latents that are close give two points that are close.",
            "Move the latent slowly from -3 to 3. The point moves without a jump. How does it get from one mode to the "
            "next?"],
-    solution="b",
+    observe=observe_letter, solution="b", others=["(b)"],
     wrong=[
         Wrong("a", "separate clusters need a jump between two of them, and a continuous function of one number has "
                    "none: what lies between two modes is generated as well."),
@@ -346,7 +379,7 @@ DIAGNOSIS = Exercise(
            "Then the arrows: where D is right, do they still pull at G, or are they gone?",
            "A swings about a level and never settles. C has a D that is right, and next to no arrows. E lies on the "
            "gray line and is calm."],
-    solution="563",
+    observe=observe_digits, solution="563", others=[563, "5, 6, 3"],
     wrong=[
         Wrong("463", "A swings, but within limits. Learning rates that are too high look like patient D, whose losses "
                      "leave the picture."),
@@ -360,7 +393,7 @@ DIAGNOSIS = Exercise(
         Wrong("565", "E is the calmest of all patients: its sum lies on the gray line. An oscillation swings."),
         Wrong("653", "A and C are exchanged: it is A that swings without end, and C whose arrows are gone."),
     ],
-    otherwise="give three digits in quotation marks, for A, C and E. For each ask whether D is right, and whether the "
+    otherwise="give three digits, for A, C and E. For each ask whether D is right, and whether the "
               "arrows are long.",
     because="A: all curves swing and nothing settles. C: D is right, and the arrows are nearly gone. E: D has hardly "
             "learned, so its losses are those of a blind D and its arrows are short.")

@@ -99,6 +99,6 @@ MUTANTS = [
            "test_toy.py::test_a_snapshot_says_what_d_says",
            "The mean of D's probabilities is the probability of its mean logit."),
     Mutant("toy", "opt_d.zero_grad()", "pass",
-           "test_toy.py::test_the_steps_are_those_of_lesson_05",
+           "test_toy.py::test_the_steps_are_those_of_lesson_06",
            "Gradients that add up over D's steps are a kind of momentum."),
 ]
