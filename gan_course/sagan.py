@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXPLICIT_BELOW', 'normalised', 'receptive_field', 'plot_fields', 'SelfAttention2d', 'SNGenerator', 'SNDiscriminator',
-           'sagan', 'sngan', 'dcgan_sn', 'sagan_bn', 'sngan_bn', 'attention_maps', 'plot_attention']
+           'sagan', 'sngan', 'attention_maps', 'plot_attention', 'dcgan_sn', 'sagan_bn', 'sngan_bn']
 
 # %% ../nbs/08_sagan.ipynb #d528610d
+#| code-fold: true
 import math
 from collections.abc import Sequence
 from typing import TypeVar
@@ -21,6 +22,7 @@ from .dcgan import SIZES, dcgan, init_weights
 from .guards import guard
 
 # %% ../nbs/08_sagan.ipynb #d650e32b
+#| code-fold: true
 _Layer = TypeVar("_Layer", bound=nn.Conv2d|nn.ConvTranspose2d|nn.Linear)
 
 def normalised(
@@ -36,6 +38,7 @@ def normalised(
     return layer
 
 # %% ../nbs/08_sagan.ipynb #628542ad
+#| code-fold: true
 def receptive_field(
     network:nn.Module, # maps (1,C,H,W) to (1,C',H',W'); in eval mode
     x:Tensor, # (1,C,H,W)
@@ -49,6 +52,7 @@ def receptive_field(
     return torch.autograd.grad(y[0, :, position[0], position[1]].sum(), x)[0].abs().sum(1)[0]
 
 # %% ../nbs/08_sagan.ipynb #68b47ebe
+#| code-fold: true
 def plot_fields(
     fields:dict[str, Tensor], # title → (H,W), from `receptive_field`
 ): # matplotlib Figure; the logarithm of the gradient, white where it is exactly 0
@@ -64,9 +68,19 @@ def plot_fields(
     return fig
 
 # %% ../nbs/08_sagan.ipynb #7b3fcb8b
+#| code-fold: true
 EXPLICIT_BELOW = 32 * 32  # positions: in smaller maps the full matrix is quicker than the fused function
 
+# %% ../nbs/08_sagan.ipynb #5c1d08fa
+#| code-fold: true
+def _fused(q, k, v): # (B,N,C/8), (B,M,C/8), (B,M,C/2) → (B,N,C/2)
+    "Attention whose matrix is not stored: that takes queries and keys as long as the values."
+    padding = (0, v.shape[2] - q.shape[2])
+    q, k = F.pad(q, padding), F.pad(k, padding)
+    return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.)[:, 0]
+
 # %% ../nbs/08_sagan.ipynb #9074fe3d
+#| code-fold: true
 class SelfAttention2d(nn.Module):
     "SAGAN's self-attention block, as in its authors' code (Zhang et al. 2019, section 3; `non_local.py`)."
     def __init__(self,
@@ -74,9 +88,8 @@ class SelfAttention2d(nn.Module):
     ):
         super().__init__()
         if channels < 8:
-            raise InputError(
-                f"self-attention needs at least 8 channels (queries and keys have an eighth of them), "
-                f"not {channels}: choose larger base_channels, or a model without attention")
+            raise InputError("self-attention needs at least 8 channels (queries and keys have an eighth of "
+                             f"them), not {channels}: choose larger base_channels, or a model without it")
         def project(c_in, c_out): return normalised(nn.Conv2d(c_in, c_out, 1, bias=False))
         self.query, self.key = project(channels, channels // 8), project(channels, channels // 8)
         self.value, self.out = project(channels, channels // 2), project(channels // 2, channels)
@@ -97,17 +110,13 @@ class SelfAttention2d(nn.Module):
         if return_map or height * width < EXPLICIT_BELOW:
             weights = (q @ k.transpose(1, 2)).softmax(-1)  # (B,HW,HW/4)
             o = weights @ v  # (B,HW,C/2)
-        else:
-            weights, padding = None, (0, v.shape[2] - q.shape[2])
-            # queries and keys as long as values: only then is the matrix never stored
-            q, k = F.pad(q, padding), F.pad(k, padding)
-            o = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.)[:, 0]
+        else: weights, o = None, _fused(q, k, v)
         o = o.transpose(1, 2).unflatten(2, (height, width))  # (B,C/2,H,W)
-        # gamma goes into the small kernel, not over the large map
-        y = x + F.conv2d(o, self.gamma * self.out.weight)
+        y = x + F.conv2d(o, self.gamma * self.out.weight)  # gamma: into the small kernel, not over the map
         return (y, weights) if return_map else y
 
 # %% ../nbs/08_sagan.ipynb #2d4ee6a9
+#| code-fold: true
 def _check(img_size, attention):
     "The settings of both networks; an `InputError` for what cannot be."
     if img_size not in SIZES:
@@ -119,6 +128,7 @@ def _check(img_size, attention):
                          f"attention can be at {', '.join(map(str, sizes))}, or None")
 
 # %% ../nbs/08_sagan.ipynb #599b5b3a
+#| code-fold: true
 class SNGenerator(nn.Module):
     "DCGAN's generator, spectral norm on every convolution and, unless told otherwise, one attention block."
     num_classes = None  # unconditional
@@ -155,6 +165,7 @@ class SNGenerator(nn.Module):
         return self.layers(z[:, :, None, None])
 
 # %% ../nbs/08_sagan.ipynb #40cdff9f
+#| code-fold: true
 class SNDiscriminator(nn.Module):
     "Strided convolutions with spectral norm, no batch norm; attention; a global sum and a linear layer."
     num_classes = None  # unconditional
@@ -186,6 +197,7 @@ class SNDiscriminator(nn.Module):
         return self.head(h.sum((2, 3))).squeeze(1)  # a sum, not a mean: (B,c) → (B,)
 
 # %% ../nbs/08_sagan.ipynb #456e8abb
+#| code-fold: true
 def sagan(
     img_size:int, # 32, 64 or 128
     img_channels:int, # 3 or 1
@@ -202,53 +214,15 @@ def sagan(
             SNDiscriminator(img_size, img_channels, base_channels, attention))
 
 # %% ../nbs/08_sagan.ipynb #3d907bce
+#| code-fold: true
 def sngan(
     img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str="fc", # as in `sagan`
 ) -> tuple[SNGenerator, SNDiscriminator]:
     "The pair of `--model sngan`: SAGAN's networks without their attention blocks."
     return sagan(img_size, img_channels, latent_dim, base_channels, head, None)
 
-# %% ../nbs/08_sagan.ipynb #e76b4f33
-def dcgan_sn(
-    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
-) -> tuple[nn.Module, nn.Module]:
-    "The pair of `--model dcgan-sn`: DCGAN, in D spectral norm in place of batch norm (Miyato et al. 2018)."
-    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
-    D.features = nn.Sequential(*(layer for layer in D.features if not isinstance(layer, nn.BatchNorm2d)))
-    for layer in list(D.modules()):
-        if isinstance(layer, nn.Conv2d): layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
-        if isinstance(layer, nn.Conv2d|nn.Linear): normalised(layer)
-    D.own_init = True
-    return G, D
-
-# %% ../nbs/08_sagan.ipynb #5734b8fa
-def sagan_bn(
-    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
-    attention:int|None=16, # side of the feature map that gets the block, in both networks; None: no block
-) -> tuple[nn.Module, nn.Module]:
-    "The pair of `--model sagan-bn`: DCGAN with self-attention in both, spectral norm on D's convolutions."
-    _check(img_size, attention)
-    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
-    init_weights(G, torch.default_generator)  # as DCGAN's; the block has weights of its own
-    for layer in D.features:
-        if isinstance(layer, nn.Conv2d): normalised(layer)
-    if attention is not None:
-        up, down = int(math.log2(attention // 4)), int(math.log2(img_size // attention))
-        # G: after so many doublings from 4×4, behind convolution, batch norm and ReLU
-        G.layers.insert(3 * (up + 1), SelfAttention2d(base_channels * img_size // 8 >> up))
-        # D: after so many halvings of the image; its first convolution has no batch norm
-        D.features.insert(3 * down - 1, SelfAttention2d(base_channels << down - 1))
-    G.own_init = D.own_init = True
-    return G, D
-
-# %% ../nbs/08_sagan.ipynb #bde654b9
-def sngan_bn(
-    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
-) -> tuple[nn.Module, nn.Module]:
-    "The pair of `--model sngan-bn`: `sagan_bn` without its attention blocks."
-    return sagan_bn(img_size, img_channels, latent_dim, base_channels, head, None)
-
 # %% ../nbs/08_sagan.ipynb #65517770
+#| code-fold: true
 @torch.no_grad()
 def attention_maps(
     network:nn.Module, # with one or several `SelfAttention2d`
@@ -270,28 +244,79 @@ def attention_maps(
         for hook in hooks: hook.remove()
 
 # %% ../nbs/08_sagan.ipynb #d24c099c
+#| code-fold: true
 def plot_attention(
     network:nn.Module, # generator or discriminator with self-attention
     x:Tensor, # (N,latent_dim) latents, or (N,C,H,W) images in [-1,1]
     # query positions: row and column as shares of the side
     positions:Sequence[tuple[float, float]]=((.5, .5), (.5, .2), (.5, .8), (.2, .5), (.8, .5)),
-): # matplotlib Figure: a row is an image with its positions, then where each looks (bright: much), map by map
-    "Where query positions look (Zhang et al. 2019, figure 1)."
+): # matplotlib Figure: a row is an image with its positions, then the root of the weights of each
+    "Where query positions look (Zhang et al. 2019, figure 1), drawn over the image."
     if not all(0 <= share < 1 for place in positions for share in place):
         raise InputError(f"positions are shares of the side, from 0 to below 1, not {positions}")
     y, maps = attention_maps(network, x)
-    images, weights = to_uint8(y if y.ndim == 4 else x), maps[-1]
+    images, weights = to_uint8(y if y.ndim == 4 else x).cpu(), maps[-1].cpu()
     side = round(weights.shape[1]**.5)  # of the feature map; the sources are pooled to half of it
-    rows, cols = len(images), 1 + len(positions)
-    fig, axes = new_figure(1.3 * cols, 1.3 * rows, rows, cols, squeeze=False, layout="constrained")
+    rows, cols, gap, title = len(images), 1 + len(positions), 8, 20
+    px = images.shape[-1] * max(1, 128 // images.shape[-1])  # a whole number of screen pixels each
+    height = rows * (px + title)
+    fig, axes = new_figure((cols * (px + gap) - gap) / 100, height / 100, rows, cols, squeeze=False)
+    fig.subplots_adjust(0, 0, 1, 1 - title / height, wspace=gap / px, hspace=title / px)
     for (first, *others), image, w in zip(axes, images, weights, strict=True):
         first.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
         for i, ((down, right), ax) in enumerate(zip(positions, others, strict=True)):
-            j = int(down * side) * side + int(right * side)
-            ax.imshow(w[j].view(side // 2, side // 2), cmap="magma", vmin=0, extent=(0, 1, 1, 0))
-            for place in (first, ax): place.plot(right, down, "o", c=f"C{i}", mec="white", ms=6)
+            looks = w[int(down * side) * side + int(right * side)].view(side // 2, side // 2)
+            # the image at half its brightness, the heat where weight is
+            ax.imshow(image.float().mean(0), cmap="gray", vmin=0, vmax=510, extent=(0, 1, 1, 0))
+            heat = looks.sqrt().numpy()  # one scale for all: small weights are seen, and look small
+            ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=.9 * heat**.5, extent=(0, 1, 1, 0))
+            ax.set_title(f"at most {looks.max():.2f}", fontsize=9, pad=3)
+            for place in (first, ax): place.plot(right, down, "osD^v"[i % 5], c=f"C{i}", mec="white", ms=8)
     for ax in axes.flat: ax.axis("off")
     return fig
+
+# %% ../nbs/08_sagan.ipynb #e76b4f33
+#| code-fold: true
+def dcgan_sn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model dcgan-sn`: DCGAN, in D spectral norm in place of batch norm (Miyato et al. 2018)."
+    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
+    D.features = nn.Sequential(*(layer for layer in D.features if not isinstance(layer, nn.BatchNorm2d)))
+    for layer in list(D.modules()):
+        if isinstance(layer, nn.Conv2d): layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
+        if isinstance(layer, nn.Conv2d|nn.Linear): normalised(layer)
+    D.own_init = True
+    return G, D
+
+# %% ../nbs/08_sagan.ipynb #5734b8fa
+#| code-fold: true
+def sagan_bn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+    attention:int|None=16, # side of the feature map that gets the block, in both networks; None: no block
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model sagan-bn`: DCGAN with self-attention in both, spectral norm on D's convolutions."
+    _check(img_size, attention)
+    G, D = dcgan(img_size, img_channels, latent_dim, base_channels, head)
+    init_weights(G, torch.default_generator)  # as DCGAN's; the block has weights of its own
+    for layer in D.features:
+        if isinstance(layer, nn.Conv2d): normalised(layer)
+    if attention is not None:
+        up, down = int(math.log2(attention // 4)), int(math.log2(img_size // attention))
+        # G: after so many doublings from 4×4, behind convolution, batch norm and ReLU
+        G.layers.insert(3 * (up + 1), SelfAttention2d(base_channels * img_size // 8 >> up))
+        # D: after so many halvings of the image; its first convolution has no batch norm
+        D.features.insert(3 * down - 1, SelfAttention2d(base_channels << down - 1))
+    G.own_init = D.own_init = True
+    return G, D
+
+# %% ../nbs/08_sagan.ipynb #bde654b9
+#| code-fold: true
+def sngan_bn(
+    img_size:int, img_channels:int, latent_dim:int, base_channels:int, head:str, # as in `dcgan`
+) -> tuple[nn.Module, nn.Module]:
+    "The pair of `--model sngan-bn`: `sagan_bn` without its attention blocks."
+    return sagan_bn(img_size, img_channels, latent_dim, base_channels, head, None)
 
 # %% ../nbs/08_sagan.ipynb #9a4d5108
 guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",

@@ -247,6 +247,14 @@ def test_looking_leaves_no_trace(players):
     assert len(plot_attention(D, images[:2], [(.5, .5), (0, .99)]).axes) == 6
 
 
+def test_the_figure_states_the_largest_weight_and_magnifies_by_a_whole_number(players):
+    D, images = players[1], players[3][:1]
+    fig = plot_attention(D, images, [(.5, .25)])
+    largest = attention_maps(D, images)[1][0][0, 8 * 16 + 4].max()
+    assert fig.axes[1].get_title() == f"at most {largest:.2f}"
+    for ax in fig.axes: assert ax.get_window_extent().size == pytest.approx(4 * 32)
+
+
 def test_attention_reaches_where_convolutions_do_not(players):
     D, images = players[1].eval(), players[3][:1]
     _, _, block, last = D.features[:4]
