@@ -1,4 +1,4 @@
-"""What the steps of a training refuse, and networks without weights."""
+"""What the steps of a training refuse, networks without weights, and figures pixel by pixel."""
 import pytest
 import torch
 from torch import nn
@@ -49,3 +49,11 @@ def test_a_d_step_on_something_else_is_refused_before_it_moves(players, wrong):
                  fake=torch.zeros(4, 1, 32, 32), loss=get_loss("bce"))
     with pytest.raises(InputError): steps.d_step(**given | wrong)
     assert all(map(torch.equal, before, D.parameters()))
+
+
+def test_grids_side_by_side_are_magnified_by_a_whole_number():
+    few, many = torch.zeros(9, 3, 32, 32, dtype=torch.uint8), torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
+    for a, b, times in (few, few[:3], 2), (many, many, 1):
+        for ax in steps.plot_real_beside_fake(a, b, n=64).axes:
+            box, (height, width) = ax.get_window_extent(), ax.images[0].get_array().shape[:2]
+            assert (box.width, box.height) == pytest.approx((times * width, times * height), abs=.01)
