@@ -40,9 +40,10 @@ def progress_bar(
     **how, # total, initial, unit, … of tqdm
 ): # tqdm
     "A bar where somebody sees it move, in a terminal or a notebook: a file would keep every state of it."
-    from tqdm import auto, notebook
+    from tqdm import auto, autonotebook, std
 
-    seen = issubclass(auto.tqdm, notebook.tqdm_notebook) or (sys.stderr is not None and sys.stderr.isatty())
+    in_notebook = autonotebook.tqdm is not std.tqdm  # asked so, no widgets are imported where none are shown
+    seen = in_notebook or (sys.stderr is not None and sys.stderr.isatty())
     return auto.tqdm(items, desc=what, disable=not (show and seen), **how)
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError, image_grid
-from .guards import guard
+from .guards import guard, printable
 from .latent import slerp, walk
 from .runs import Run
 from .scenes import EpochScene, LatentScene, to_pil
 from .session import draw_latents, undisturbed
 from .steps import evenly
 
-__all__ = ["PANELS", "printable", "epoch_browser_html", "frames_html", "latent_walk_html"]
+__all__ = ["PANELS", "epoch_browser_html", "frames_html", "latent_walk_html"]
 
 # of the curves: a title, and for each line the column of the history, its name and its colour
 PANELS = (
@@ -43,13 +43,6 @@ def _data_uri(image, quality):
     file = io.BytesIO()
     to_pil(image).save(file, "JPEG", quality=quality, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def printable(
-    text: str,
-) -> str:
-    "A text without control characters, which names in a stranger's run may hold; not escaped for HTML."
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _attribute(value):

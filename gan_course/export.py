@@ -32,7 +32,7 @@ __all__ = ["PlainAttention2d", "plain_attention", "plain_layers", "code_of", "wr
 
 class PlainAttention2d(nn.Module):
     "The block of Zhang et al. 2019 as their code has it: keys and values are pooled; gamma stands in `out` already."
-    def __init__(self, channels):
+    def __init__(self, channels: int):
         super().__init__()
         self.query = nn.Conv2d(channels, channels // 8, 1, bias=False)
         self.key = nn.Conv2d(channels, channels // 8, 1, bias=False)
@@ -206,4 +206,4 @@ def export_run(
     return out
 
 
-guard(__name__)
+guard(__name__, {"channels": "8..65536"})

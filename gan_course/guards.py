@@ -1,6 +1,7 @@
 """What public functions take: kinds by their annotations, shapes and ranges said once a module, refused in one line."""
 import collections.abc
 import contextlib
+import errno
 import functools
 import inspect
 import itertools
@@ -37,9 +38,14 @@ class InputError(ValueError):
         super().__init__(in_one_line(message))
 
 
+def printable(text: str) -> str:
+    "Without control characters, which names in a stranger's run may hold; not escaped for HTML."
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def in_one_line(text: object) -> str:
     "Without line breaks and what moves a terminal's cursor; of a long text the beginning and the end."
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
     return line if len(line) <= LETTERS else f"{line[:LETTERS // 2]} … {line[3 - LETTERS // 2:]}"
 
 
@@ -66,9 +72,9 @@ def guard(
     either end may be missing; after a shape it holds for all values. `"with history epochs"`: an object that has these;
     `"keys x y"`: a dict that has these.
     `"device"`: a device of torch that is there. `"any"`: nothing but the kind. A method is `"Class.method.parameter"`;
-    what stands as `"parameter"` holds in all functions. Two failures of the call itself are wrong input, too: what a
-    network that was handed in raises at what it is given, and memory that is not there. In a notebook nothing happens:
-    there a function stands as it is written.
+    what stands as `"parameter"` holds in all functions. Three failures of the call itself are wrong input, too: what
+    a network that was handed in raises at what it is given, memory that is not there, and names that no disk takes.
+    In a notebook nothing happens: there a function stands as it is written.
     """
     if not isinstance(module, str) or module not in sys.modules:
         raise TypeError(f"guard: {shown(module)} is not the name of an imported module")
@@ -97,7 +103,7 @@ def _guard_class(cls: type, known: dict, used: set, around) -> None:
 
 
 def _guarded(function, label: str, known: dict, used: set, around):
-    if around: function = around(function)
+    if around: function = _each_step(around, function) if inspect.isgeneratorfunction(function) else around(function)
     signature = inspect.signature(function)
     rules = {}
     for name in signature.parameters:
@@ -120,10 +126,22 @@ def _guarded(function, label: str, known: dict, used: set, around):
     return checked
 
 
+def _each_step(around, function):
+    "A generator function, decorated: its body runs while it is asked for the next item, and not while it is called."
+    @functools.wraps(function)
+    def steps(*args, **kwargs):
+        items, end = function(*args, **kwargs), object()
+        step = around(lambda: next(items, end))
+        while (item := step()) is not end: yield item
+    return steps
+
+
 def _not_ours(error: Exception, given: dict) -> str:
     "Why a call failed, where the reason is what it was given and cannot be seen beforehand; empty for anything else."
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return f"there is not enough memory for this ({in_one_line(error)[:150]}): take smaller sizes"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # pathlib raises where it looks for a file
+        return f"the name of a file is too long: {shown(error.filename)}"
     networks = {id(value) for value in given.values() if isinstance(value, nn.Module)}
     for frame, _ in traceback.walk_tb(error.__traceback__ if networks else None):
         network = frame.f_locals.get("self")
@@ -158,7 +176,7 @@ def _check(label: str, function, signature: inspect.Signature, given: dict, rule
 
 
 def _fits(value, hint) -> bool:
-    "Whether a value is of a kind; what an annotation says of the inside of a container is checked for a few items."
+    "Whether a value is of a kind; of a container that is no dict, and may be long, 20 items are looked at."
     if hint is None: return value is None
     if hint is Any: return True
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -170,12 +188,12 @@ def _fits(value, hint) -> bool:
     if kind in SCALARS: return isinstance(value, SCALARS[kind]) and not isinstance(value, bool | np.bool_)
     if not isinstance(value, kind): return False
     if isinstance(value, str) and kind not in (str, object): return False  # a sequence of its letters is not meant
-    if kind in (list, tuple, collections.abc.Sequence) and parts:
+    if kind in (list, tuple, collections.abc.Sequence, collections.abc.Collection) and parts:
         if kind is tuple and parts[-1] is not Ellipsis:
             return len(value) == len(parts) and all(map(_fits, value, parts))
-        return all(_fits(item, parts[0]) for item in value[:20])
+        return all(_fits(item, parts[0]) for item in itertools.islice(value, 20))
     if isinstance(value, dict) and len(parts) == 2:
-        return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in itertools.islice(value.items(), 20))
+        return all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
     return True
 
 
@@ -186,6 +204,7 @@ def _word(hint) -> str:
     if origin in (typing.Union, types.UnionType): return " or ".join(map(_word, parts))
     kind = origin or hint
     if kind in (list, tuple) and parts and parts[0] is not Ellipsis: return f"a {kind.__name__} ({_word(parts[0])} …)"
+    if kind is dict and parts: return f"a dict ({' → '.join(map(_word, parts))})"
     return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
@@ -197,7 +216,11 @@ def shown(value) -> str:
         try: text = ascii(value)
         except ValueError: text = "a number of very many digits"
         return text if len(text) < 60 else f"{text[:56]}…"
-    return f"of type {type(value).__name__}"
+    name = type(value).__name__
+    if isinstance(value, list | tuple): kinds = {type(item).__name__ for item in value}
+    elif isinstance(value, dict): kinds = {f"{type(k).__name__} → {type(v).__name__}" for k, v in value.items()}
+    else: return f"of type {name}"
+    return f"a {name} of {', '.join(sorted(kinds)[:5])}" if kinds else f"an empty {name}"
 
 
 def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
@@ -208,7 +231,7 @@ def _check_value(what: str, value: Any, rule: str, sizes: dict) -> None:
         missing = [key for key in rule.split()[1:] if key not in value]
         if missing: raise InputError(f"{what} has no {', '.join(missing)}")
     if isinstance(value, list | tuple | dict):
-        for item in itertools.islice(value.values() if isinstance(value, dict) else value, 20):
+        for item in value.values() if isinstance(value, dict) else value[:20]:
             if isinstance(item, Tensor | np.ndarray): _check_dense(f"a part of {what}", item)
     limits = RANGE.fullmatch(rule) if rule else None
     if rule and not limits and not isinstance(value, list | tuple | dict): # a shape was wanted

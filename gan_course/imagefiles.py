@@ -43,20 +43,17 @@ def open_picture(
     file:str|Path, # an image
 ):
     "A picture of a listed format, not yet decoded: the only way by which the course opens pictures."
-    with contextlib.ExitStack() as stack:
-        try: opened = stack.enter_context(_open_regular(file))
-        except InputError: raise
-        except (OSError, ValueError) as e: raise InputError(f"{file} cannot be opened ({e})") from None
-        try: image = stack.enter_context(Image.open(opened, formats=FORMATS))
+    with _open_regular(file) as opened:
+        try: image = Image.open(opened, formats=FORMATS)
         except (UnidentifiedImageError, Image.DecompressionBombError) as e:
             large = isinstance(e, Image.DecompressionBombError)
             raise InputError(f"more than {MOST_PIXELS:,} pixels: make it smaller" if large else
                              f"no picture of a kind that is read: {', '.join(FORMATS)}") from None
-        if image.width * image.height > MOST_PIXELS:
+        pixels = image.width * image.height
+        if pixels > MOST_PIXELS:
             raise InputError(f"{image.width}×{image.height}, more than {MOST_PIXELS:,} pixels: "
                              "make it smaller")
-        if image.width * image.height > 1 << 24: stack.enter_context(_large)
-        yield image
+        with image, _large if pixels > 1 << 24 else contextlib.nullcontext(): yield image
 
 _open_picture = open_picture
 
@@ -85,13 +82,14 @@ def read_rgb(
     "An image file as RGB: grey is repeated, transparency is laid on white, more than 8 bits become 8."
     with _open_picture(file) as image:
         if enough: image.draft("RGB", (enough, enough))
-        if upright: image = ImageOps.exif_transpose(image)
+        if upright: ImageOps.exif_transpose(image, in_place=True)
         grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
         if image.mode == "F" or image.mode.startswith("I"): image = eight_bits(image)
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        rgb = image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        rgb.load()  # as long as its file is open
         rgb.info["grey"] = grey  # the file knows no colour
         return rgb
 
@@ -155,16 +153,17 @@ _fitted = fitted
 
 # %% ../nbs/32_files.ipynb #943df54f
 def _in_order(function, items, what, progress):
-    "The results for many files, in threads as soon as a file takes longer than a change of threads."
+    "The results for many files, in order; in threads, 8 files at a time, where a file takes a millisecond."
     slow, start = False, 0
     bar = progress_bar(what=what, show=progress, total=len(items), unit="img")
     with ThreadPoolExecutor() as pool, bar:
         while start < len(items):
             part = items[start:start + (256 if slow else 16)]  # a queue of a million results would be large
             start, began = start + len(part), time.perf_counter()
-            for result in pool.map(function, part) if slow else map(function, part):
-                yield result
-                bar.update()
+            pieces = (part[i:i + 8] for i in range(0, len(part), 8))
+            for results in (pool.map if slow else map)(lambda piece: list(map(function, piece)), pieces):
+                yield from results
+                bar.update(len(results))
             slow = slow or time.perf_counter() - began > .001 * len(part)
 
 # %% ../nbs/32_files.ipynb #943df550

@@ -61,7 +61,7 @@ def plot_fields(
     for ax, (title, field) in zip(axes[0], fields.items(), strict=True):
         reached = field > 0
         log = torch.where(reached, (field / field.max()).log10(), torch.nan)
-        shown = ax.imshow(log, cmap="viridis", vmin=-5, vmax=0)
+        shown = ax.imshow(log.detach(), cmap="viridis", vmin=-5, vmax=0)
         ax.set_title(f"{title}: {reached.float().mean():.0%}", fontsize=9)
         ax.set(xticks=[], yticks=[])
     fig.colorbar(shown, ax=axes[0].tolist(), label="log₁₀ of the gradient")

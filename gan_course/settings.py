@@ -212,11 +212,12 @@ def check_data(
 
 # %% ../nbs/37_settings.ipynb #6e36c01b
 def fingerprint(
-    images:Tensor, # (N,C,H,W) uint8
+    images:Tensor, # (N,…) of any type
 ) -> str: # 16 hexadecimal digits
     "What tells images from all others, wherever they lie and whatever they are called; a run keeps it."
     total = hashlib.sha256(str(tuple(images.shape)).encode())
-    for part in images.split(4096): total.update(np.ascontiguousarray(part.cpu().numpy()).data)
+    for part in images.split(4096):
+        total.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
 
 # %% ../nbs/37_settings.ipynb #6e36c012
@@ -282,5 +283,5 @@ def check_images_of(
     return images
 
 # %% ../nbs/37_settings.ipynb #9a4d8024
-guard(__name__, {"choose_precision.batch_size": "1..4096", "fingerprint.images": "N C H W uint8",
+guard(__name__, {"choose_precision.batch_size": "1..4096", "fingerprint.images": "N …",
                  "as_image_set.images": "any"})

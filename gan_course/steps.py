@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import InputError, image_grid, new_figure, show_images, to_float, to_uint8
-from .guards import guard
+from .guards import guard, warn
 from .losses import Loss
 from .session import undisturbed
 
@@ -123,9 +123,11 @@ def generate(
     mode, device = G.training, next((p.device for p in G.parameters()), "cpu")
     G.eval()
     try:
-        parts = [to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)]
-        return torch.cat(parts)
+        images = torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
     finally: G.train(mode)
+    if len(images) > 15 and 128 <= images.min() < images.max():  # not a pixel below 0
+        warn("the images of G look like [0,1], but [-1,1] is expected: let it end in tanh, or use 2·x - 1")
+    return images
 
 # %% ../nbs/06_training.ipynb #dab83559
 #| code-fold: true

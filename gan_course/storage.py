@@ -215,7 +215,8 @@ def open_rows(
     "The images of an .npy file: read if small, mapped into memory if large. Changes never reach the file."
     if isinstance(file, Path): open_regular(file).close()
     large = isinstance(file, Path) and file.stat().st_size > map_above * 1e6
-    return torch.from_numpy(np.load(file, mmap_mode="c" if large else None))
+    try: return torch.from_numpy(np.load(file, mmap_mode="c" if large else None))
+    except (EOFError, ValueError) as e: raise InputError(f"{file} cannot be read as an .npy file ({e})") from None
 
 
 def _checksum(images: Tensor) -> int:  # of (N,C,H,W) uint8, a piece at a time: it may be mapped
@@ -399,8 +400,6 @@ def float_weights(
 
 
 def _with_floats(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    for name, w in weights.items():
-        if not isinstance(w, Tensor): raise InputError(f"the weight {name} has to be a tensor, not {shown(w)}")
     return {name: w.to(dtype) if w.is_floating_point() else w for name, w in weights.items()}
 
 

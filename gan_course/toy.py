@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .core import InputError, choose, new_figure, seeded
 from .guards import guard
 from .losses import Loss, get_loss, gradient_penalty, r1_penalty
+from .session import undisturbed
 
 # %% ../nbs/02_toy.ipynb #faae7614
 #| code-fold: true
@@ -322,4 +323,4 @@ guard(__name__, {
     "n": "1..1e6", "every": "1..", "step": "0..", "side": "1..1000", "arrows": "0..", "scale": "0..1e6",
     "inputs": "1..4096", "outputs": "1..4096", "hidden": "1..4096", "latent_dim": "1..4096",
     "fake": "N D float", "pulls.real": "M D float", "x": "N D float", "modes": "K D float",
-    "sigma": "0..", "k": "0..", "least": "0..1"})
+    "sigma": "0..", "k": "0..", "least": "0..1"}, undisturbed(grad=True))

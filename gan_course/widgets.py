@@ -14,8 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .core import ImageSet, InputError
-from .embed import printable
-from .guards import guard
+from .guards import guard, printable
 from .latent import RealIndex, nearest_real
 from .scenes import EpochScene, LatentScene, LatentState, free_name, png, save_gif, sheet
 from .storage import atomic_write, writing

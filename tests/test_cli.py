@@ -325,8 +325,12 @@ BAD = [
     (["evaluate", "toy-birds-dcgan", "--json", "runs"], "--json is runs, a folder"),
     (["explain", "toy-birds-dcgan", "--out", "dir.png"], "--out is dir.png, a folder"),
     (["sample"], "Required options"),
-    (["runs", "a", "b"], "Unrecognized options"),
-    (["doctor", "x"], "Unrecognized options"),
+    (["runs", "a", "b"], "there is no place for 'b'; see gan-course runs --help"),
+    (["train", "--epoch", "3"], "there is no option --epoch: did you mean --epochs? see gan-course train --help"),
+    (["sample", "toy-birds-dcgan", "--ouput=x"], "there is no option --ouput: did you mean --out? see"),
+    (["doctor", "--run"], "there is no option --run; see"),
+    (["sample", "toy-birds-dcgan", "--out", "a\0.png"], "no text that a shell can give"),
+    (["evaluate", "a.zip", "toy-birds", "--extractor", "small"], "unpack archives"),
     (["evaluate", "toy-birds-dcgan", "--n-fake"], "Missing value for argument '--n-fake'"),
     (["train", "--epochs", "9" * 6000], "Error parsing --epochs"),
     (["sample", "toy-birds-dcgan", "--n", "1000000000"], "at most 1,000,000"),
@@ -344,6 +348,7 @@ def one_line(errors, message):
 @pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args)[:60] for args, _ in BAD])
 def test_bad_input_gives_one_line_and_status_2(here, place, args, message):
     for name in ("empty", "dir.png"): (place / name).mkdir(exist_ok=True)
+    (place / "a.zip").write_bytes(b"")
     status, _, errors = here(*args)
     assert status == 2 and one_line(errors, message), errors
 
@@ -543,6 +548,7 @@ SMALL_MODULES = "steps, gan_course.runs, gan_course.data, gan_course.losses, gan
     ("import gan_course.cli", [*NEVER, "torch"]),
     *((HELP.format(command), [*NEVER, "torch"]) for command in "sample evaluate explain export runs doctor".split()),
     (f"import gan_course.{SMALL_MODULES}", NEVER),
+    ("from gan_course.core import progress_bar\nlist(progress_bar(range(2), 'counting'))", NEVER),
 ])
 def test_imports_stay_light(code, heavy):
     check = f"import sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"

@@ -231,6 +231,9 @@ def test_large_files_are_mapped_and_never_changed(tmp_path):
     assert file.read_bytes() == before and mapped.shape == (112, 1, 2, 2)
     assert len(open_rows(file)) == 112 and open_rows(file)[3, 0, 0, 0] == 9
     assert isinstance(np.load(file, mmap_mode="c"), np.memmap)
+    for damaged in (b"", b"no array"):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as an .npy file"): open_rows(file)
 
 
 def test_links_in_circles_end(folder, monkeypatch):

@@ -46,6 +46,7 @@ from gan_course.session import draw_latents, undisturbed
 from gan_course.settings import TrainConfig, as_image_set
 from gan_course.steps import generate
 from gan_course.storage import data_root
+from gan_course.toy import ToyConfig, play
 from gan_course.toybirds import degrade, species_of, toy_birds
 from gan_course.training import train
 
@@ -873,6 +874,7 @@ CALLS = {
     "train_small": lambda place, pictures: X.train_small(3, 200),
     "real_stats": lambda place, pictures: E.real_stats(BIRDS, "small", root=place, progress=False).cov,
     "evaluate a folder": lambda place, pictures: evaluate(pictures, BIRDS, extractor="small", progress=False).values,
+    "a toy game": lambda place, pictures: list(play(ToyConfig(steps=20), 10, 50)),
     "grids": lambda place, pictures: cut_grid(image_grid(as_bytes(to_float(BIRDS.images).numpy())), 40, 32),
 }
 
@@ -951,7 +953,7 @@ def test_images_are_shown_as_they_are(images):
     (lambda x: 1.1 * x, r"\[-1,1\] is expected"), (lambda x: x * torch.nan, "NaN"), (lambda x: x * torch.inf, "inf"),
     (lambda x: x > 0, "type bool"), (lambda x: (100 * x).long(), "type int64"), (lambda x: x[:0], "empty"),
     (lambda x: x[0, 0], r"\(32, 32\)"), (lambda x: x.permute(0, 2, 3, 1), "channels come second"),
-    (lambda x: torch.cat([x, x[:, :1]], 1), r"\(40, 4, 32, 32\)"), (list, "type list"),
+    (lambda x: torch.cat([x, x[:, :1]], 1), r"\(40, 4, 32, 32\)"), (list, "a list of Tensor"),
     (lambda x: x + 1j, "complex64")))
 def test_what_is_no_image_is_not_shown(change, message):
     x = change(to_float(BIRDS.images))
@@ -985,6 +987,14 @@ def test_what_is_known_of_images_has_to_fit_them():
 
 def test_floats_that_were_cast_to_black_are_said():
     with pytest.warns(UserWarning, match="black"): as_image_set(torch.rand(8, 3, 32, 32).round().to(torch.uint8))
+
+
+def test_a_generator_of_another_range_is_said():
+    x = to_float(BIRDS.images)
+    with pytest.warns(UserWarning, match="from 0 to 1"): generate(torch.nn.Sigmoid(), x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(generate(torch.nn.Identity(), x), BIRDS.images)
 
 
 @pytest.mark.parametrize("grad", (False, True))

@@ -5,7 +5,7 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -46,8 +46,10 @@ def guarded(monkeypatch):
     (list[int], [[], [1, 2]], [(1, 2), [1, None], "12", [1, 2.5]]),
     (tuple[int, int], [(1, 2)], [(1,), (1, 2, 3), [1, 2], (1, "2")]),
     (tuple[int, ...], [(), (1, 2, 3)], [(1, "2"), 1]),
-    (dict[str, Tensor], [{}, {"a": torch.ones(1)}], [{"a": 1}, {1: torch.ones(1)}, []]),
+    (dict[str, Tensor], [{}, {"a": torch.ones(1)}], [{"a": 1}, {1: torch.ones(1)}, [],
+                                                   {str(i): torch.ones(1) if i < 30 else i for i in range(31)}]),
     (Sequence[str], [["a"], ("a",)], ["a", {"a"}, [1]]),
+    (Collection[str], [["a"], {"a"}, ()], ["a", [1], torch.ones(2)]),
     (Callable, [print, nn.ReLU()], [3, "print", None]),
     (Literal["a", "b"], ["a"], ["c", 1, torch.ones(2)]),
     (nn.Module, [nn.ReLU()], [nn.ReLU, None, print]),
@@ -246,6 +248,13 @@ def test_a_mistake_of_ours_stays_a_mistake_of_ours(guarded):
     with pytest.raises(IndexError): checked(Picky(), torch.ones(2, 3))
 
 
+def test_a_name_that_no_disk_takes_is_said(guarded):
+    def take(path: Path): return path.is_file()
+    checked, = guarded(take)
+    assert not checked(Path("not there"))
+    with pytest.raises(InputError, match="take: the name of a file is too long: 'nnn"): checked(Path("n" * 300))
+
+
 def test_memory_that_is_not_there_is_said(guarded):
     def take(n: int): return torch.empty(n)
     checked, = guarded(take)
@@ -267,6 +276,19 @@ def test_a_rule_that_fits_nothing_is_a_mistake(guarded):
     def take(n): return n
     with pytest.raises(TypeError, match=r"no function has \['m'\]"): guarded(take, m="1..")
     with pytest.raises(TypeError, match="not the name of an imported module"): guard("no.such.module")
+
+
+def test_what_surrounds_a_generator_function_surrounds_its_steps_and_not_its_reader():
+    config, modes = toy.ToyConfig(steps=4, batch_size=4, hidden=4), []
+    wanted = list(toy.play(config, 2, 8))
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            for found, plain in zip(toy.play(config, 2, 8), wanted, strict=True):
+                assert all(torch.equal(found[k], v) for k, v in plain.items() if isinstance(v, torch.Tensor))
+                modes.append((torch.get_default_dtype(), torch.is_grad_enabled()))
+    finally: torch.set_default_dtype(torch.float32)
+    assert modes == [(torch.float64, False)] * 3
 
 
 def test_every_module_ends_with_its_guard():

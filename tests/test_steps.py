@@ -1,4 +1,6 @@
 """What the steps of a training refuse, networks without weights, and figures pixel by pixel."""
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -32,6 +34,14 @@ def test_indices_beyond_the_images_are_refused():
     images = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
     for wrong in ([0, 5], [-1, 2]):
         with pytest.raises(InputError, match="beyond 0…4"): steps.real_batch(images, torch.tensor(wrong), seeded(0))
+
+
+def test_images_between_0_and_1_are_said():
+    z = torch.rand(16, 1, 8, 8, generator=seeded(0))
+    with pytest.warns(UserWarning, match=r"look like \[0,1\]"): steps.generate(nn.Identity(), z)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for quiet in (2 * z - 1, z[:15], torch.ones_like(z)): steps.generate(nn.Identity(), quiet)
 
 
 def test_a_network_without_weights_generates():

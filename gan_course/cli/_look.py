@@ -76,6 +76,7 @@ def sample(args: list[str]) -> None:
     from gan_course.runfiles import PIXELS
     from gan_course.session import draw_latents
     from gan_course.steps import generate
+    from gan_course.storage import atomic_write
 
     if not 1 <= o.n <= MOST: raise InputError(f"--n has to be at least 1 and at most {MOST:,}, not {o.n}")
     if o.cols < 1: raise InputError(f"--cols has to be at least 1, not {o.cols}")
@@ -91,7 +92,7 @@ def sample(args: list[str]) -> None:
     z = draw_latents(o.n, latent_dim_of(G), o.seed)
 
     def save(pixels, path):
-        Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(path, "PNG")
+        with atomic_write(path) as part: Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(part, "PNG")
 
     if one: save(image_grid(generate(G, z), min(o.cols, o.n)), file)
     else:
@@ -118,6 +119,7 @@ def explain(args: list[str]) -> None:
     o = options(ExplainOptions, "explain", args)
     from gan_course.core import InputError
     from gan_course.gradcam import explain
+    from gan_course.storage import atomic_write
 
     if o.limit < 1 or o.rows < 1:
         raise InputError(f"--limit and --rows have to be at least 1, not {o.limit} and {o.rows}")
@@ -126,7 +128,8 @@ def explain(args: list[str]) -> None:
     if out.suffix.lower() != ".png": raise InputError(f"--out is {out}: give the name of a .png file")
     file = file_to_write(out)
     result = explain(run, o.images, o.layer or None, o.target, limit=o.limit, weights=as_weights(o.weights))
-    try: result.figure(o.rows).savefig(file, format="png")
+    try:
+        with atomic_write(file) as part: result.figure(o.rows).savefig(part, format="png")
     finally: say(result)
     say(f"{min(o.rows, len(result.data))} images with their heat maps in {out}")
 

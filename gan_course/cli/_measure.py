@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from gan_course.cli._look import run_of
-from gan_course.cli._surroundings import as_weights, bars, file_to_write, options, say
+from gan_course.cli._surroundings import as_weights, file_to_write, options, say
 
 
 @dataclass
@@ -42,7 +42,7 @@ def evaluate(args: list[str]) -> None:
     n_fake = 10_000 if o.n_fake is None and not folder else o.n_fake
     try:
         result = evaluate(fake, o.real, n_fake=n_fake, n_real=o.n_real, extractor=o.extractor, seed=o.seed,
-                          batch_size=o.batch_size, weights=as_weights(o.weights), k=o.k, progress=bars())
+                          batch_size=o.batch_size, weights=as_weights(o.weights), k=o.k)
     except InputError as e:
         if "cannot be read as an image" not in str(e): raise
         folders = [Path(name) for name in (o.fake, o.real) if name and is_folder(name)]

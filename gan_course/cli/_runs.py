@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from gan_course.cli._surroundings import options, plain, plain_columns
+from gan_course.cli._surroundings import options
 
 if TYPE_CHECKING:
     from gan_course.runs import Run
@@ -36,22 +36,25 @@ def runs(args: list[str]) -> None:
 def line_of(folder: Path, own: bool) -> str:
     """A line about a run, or about what is wrong with it: a stranger's folder may fail in any way, the others go on."""
     from gan_course.core import InputError
+    from gan_course.guards import in_one_line
     from gan_course.runs import open_run
 
     try: return run_line(open_run(folder), own)
-    except InputError as e: return plain(f"{folder.name:32} {e}")
-    except Exception as e: return plain(f"{folder.name:32} cannot be read: {type(e).__name__}: {e}")
+    except InputError as e: return in_one_line(f"{folder.name:32} {e}")
+    except Exception as e: return in_one_line(f"{folder.name:32} cannot be read: {type(e).__name__}: {e}")
 
 
 def run_line(run: Run, own: bool) -> str:
     """A line about a run."""
+    from gan_course.guards import printable
+
     last = run.history[-1] if run.history else {}
     loss, images = last.get("g_loss"), last.get("images") or 0
     name = str(run.path) if own else f"{run.path.name} (ready)"
     epochs = f"{last.get('epoch', 0):>3}/{run.config.epochs:<4}"
     data, model = run.info["data"]["name"][:40], run.config.model[:40]
-    return plain_columns(f"{name:32} {data:14} {model:8} {run.img_size:>5} {epochs} "
-                         f"{images:>11,} {'-' if loss is None else f'{loss:.3f}':>7}  {best_fid(run)}")
+    return printable(f"{name:32} {data:14} {model:8} {run.img_size:>5} {epochs} "
+                     f"{images:>11,} {'-' if loss is None else f'{loss:.3f}':>7}  {best_fid(run)}")
 
 
 def best_fid(run: Run) -> str:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
 import io
 import os
 import re
@@ -10,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-LONGEST = 600  # letters of a message
 MAY_BE_EMPTY = {"--augment"}
 
 
@@ -32,8 +33,9 @@ def understood(args: list[str]) -> list[str]:
         refuse(f"{option if option.startswith('--') else 'an argument'} is empty: "
                "give a value or leave it out; was a variable of the shell not set?")
     for arg in args:
-        try: os.fsencode(arg)
-        except UnicodeError: refuse(f"{arg!a} is no text that a shell can give")
+        try: text = os.fsencode(arg)
+        except UnicodeError: text = b"\0"
+        if b"\0" in text: refuse(f"{arg!a} is no text that a shell can give")
     return [at_home(arg) for arg in args]
 
 
@@ -52,13 +54,24 @@ def options(kind, command: str, args: list[str], **more):
 
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said): return tyro.cli(kind, prog=f"gan-course {command}", args=args, **more)
+        with contextlib.redirect_stderr(said):
+            chosen, unknown = tyro.cli(kind, prog=f"gan-course {command}", args=args, return_unknown_args=True, **more)
+        if not unknown: return chosen
+        refuse(f"{unlike(kind, unknown[0].partition('=')[0])} see gan-course {command} --help")
     except SystemExit as e:
         if e.code in (0, None): raise
     told = re.split("Argument helptext|For full helptext", said.getvalue())[0]
     lines = [line.strip(" │╭╮╰╯─-") for line in told.split("\n")]
     title, *rest = [line for line in lines if line] or ["the options cannot be read"]
     refuse(f"{title}: {' '.join(rest)}; see gan-course {command} --help")
+
+
+def unlike(kind, word: str) -> str:
+    """That there is no such option, and which one may have been meant."""
+    if not word.startswith("-"): return f"there is no place for '{word}';"
+    known = [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(kind) if "Positional" not in str(f.type)]
+    near = difflib.get_close_matches(word, known, 1, .7)
+    return f"there is no option {word}{f': did you mean {near[0]}?' if near else ';'}"
 
 
 def as_weights(text: str | None) -> str | int | None:
@@ -77,38 +90,29 @@ def file_to_write(path: Path, option: str = "--out") -> Path:
             try: printed = os.path.samestat(known, os.fstat(number))
             except OSError: continue  # closed
             if printed: refuse(f"{option} is {path}, where what is printed goes already: give another file")
-    real = Path(os.path.realpath(path))
-    real.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(real.parent, os.W_OK):
-        refuse(f"{option} is {path}, but nothing can be written in {real.parent}: choose another place")
-    return real
+    folder = Path(os.path.realpath(path)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        refuse(f"{option} is {path}, but nothing can be written in {folder}: choose another place")
+    return path
 
 
 # ---- what is printed
 
 
-def plain(text: str) -> str:
-    """One line without control characters: names in a stranger's run may hold what moves a terminal's cursor."""
-    return plain_columns(" ".join(str(text).split()))
-
-
-def plain_columns(text: str) -> str:
-    """`plain`, with the spaces kept."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def say(text) -> None:
     """Print lines for people."""
-    print("\n".join(map(plain_columns, str(text).split("\n"))))
+    from gan_course.guards import printable
+
+    print("\n".join(map(printable, str(text).split("\n"))))
 
 
 def fail(message: str, everywhere: bool = True) -> None:
     """Say what is wrong in one line and end with status 2; in a training of several processes one of them says it."""
+    from gan_course.guards import in_one_line
     from gan_course.processes import is_first
 
-    text = plain(message)
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    if everywhere or is_first(): print(f"gan-course: {text}", file=sys.stderr)
+    if everywhere or is_first(): print(f"gan-course: {in_one_line(message)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -130,11 +134,6 @@ def discard_output() -> None:
 def flush() -> None:
     """What is printed arrives now: an error of standard output is met here and not when Python ends."""
     if sys.stdout is not None: sys.stdout.flush()
-
-
-def bars() -> bool:
-    """Whether bars are shown: a file or a pipe keeps every state of them."""
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextlib.contextmanager

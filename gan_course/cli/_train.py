@@ -9,16 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_course.cli._runs import protocol
-from gan_course.cli._surroundings import (
-    bars,
-    discard_output,
-    flush,
-    options,
-    plain,
-    plain_columns,
-    say,
-    silence,
-)
+from gan_course.cli._surroundings import discard_output, flush, options, say, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +24,7 @@ def train(args: list[str]) -> None:
     import dataclasses
 
     from gan_course.core import InputError
+    from gan_course.guards import in_one_line
     from gan_course.processes import is_first, on_main_process, world_size
     from gan_course.settings import TrainConfig, check_config
     from gan_course.training import Stopped
@@ -65,7 +57,7 @@ def train(args: list[str]) -> None:
     except Stopped as e:
         if is_first():
             again = f"gan-course train --resume {shlex.quote(str(e.path))}"
-            print(plain(f"stopped after {e.epoch} complete epochs; go on with: {again}"), file=sys.stderr)
+            print(in_one_line(f"stopped after {e.epoch} complete epochs; go on with: {again}"), file=sys.stderr)
         sys.exit(130)
     if is_first():
         say(f"{run.config.epochs} epochs done. The run is in {run.path}: samples/, checkpoints/, history.csv; "
@@ -90,9 +82,9 @@ def begin(options, config: TrainConfig) -> Run:
     on_main_process(lambda: new_place(config, options.out))
 
     def real():
-        return load_images(config.data or "", "train", **data_options(config), progress=bars())
+        return load_images(config.data or "", "train", **data_options(config))
 
-    return train(config, options.out, on_epoch_end=hooks_of(options, real), progress=bars())
+    return train(config, options.out, on_epoch_end=hooks_of(options, real))
 
 
 def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
@@ -117,9 +109,9 @@ def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
     def real():
         run = open_run(options.resume)
         if moved: run.config = dataclasses.replace(run.config, data=moved)
-        return run.images(progress=bars())
+        return run.images()
 
-    return resume(options.resume, options.epochs, on_epoch_end=hooks_of(options, real), progress=bars(), data=moved)
+    return resume(options.resume, options.epochs, on_epoch_end=hooks_of(options, real), data=moved)
 
 
 def hide_full_disk_in_threads() -> None:
@@ -176,7 +168,7 @@ def hooks_of(options, load_real: Callable[[], ImageSet]) -> list:
     def measure():
         from gan_course.evaluation import fid_hook
 
-        return fid_hook(load_real(), options.fid_every, options.n_fake, options.extractor, progress=bars())
+        return fid_hook(load_real(), options.fid_every, options.n_fake, options.extractor)
 
     hook = on_main_process(measure, send=False)  # the other processes only wait for it
     return [hook, print_row] if hook else [print_row]
@@ -185,6 +177,8 @@ def hooks_of(options, load_real: Callable[[], ImageSet]) -> list:
 def print_row(training, row: dict) -> None:
     """A line for an epoch."""
     from tqdm.auto import tqdm
+
+    from gan_course.guards import printable
 
     held_out, fid = "", ""
     if row.get("d_acc_real_test") is not None: held_out = f" (held out {row['d_acc_real_test']:.0%})"
@@ -195,7 +189,7 @@ def print_row(training, row: dict) -> None:
             f"G loss {row['g_loss']:.3f}  D right on {row['d_acc_real']:.0%} real{held_out}, "
             f"{row['d_acc_fake']:.0%} fake  {row['seconds']:.0f} s{fid}")
     try:
-        tqdm.write(plain_columns(line))
+        tqdm.write(printable(line))
         flush()
     except OSError as e:  # this epoch is not on the disk yet: nobody reads, but the training goes on
         discard_output()

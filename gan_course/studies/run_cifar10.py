@@ -25,7 +25,8 @@ from gan_course.data import load_images
 from gan_course.evaluation import compare, evaluate, gather, real_stats
 from gan_course.fid import FeatureStats
 from gan_course.runs import open_run, ready_run
-from gan_course.sources import Source, digest, from_images
+from gan_course.settings import fingerprint
+from gan_course.sources import Source, from_images
 from gan_course.steps import generate
 from gan_course.storage import data_root
 from gan_course.training import train_or_open
@@ -110,7 +111,7 @@ def in_parts(name: str, G: nn.Module, n: int, scale: Scale) -> Iterator[FeatureS
     Those of each part are kept as they are done."""
     assert isinstance(G.latent_dim, int)
     latents = torch.randn(n, G.latent_dim, generator=seeded(0, 7)).split(scale.few)  # as `from_generator` draws them
-    weights = digest(torch.cat([v.flatten().float() for v in G.state_dict().values()]))  # other weights, other images
+    weights = fingerprint(torch.cat([v.flatten().float() for v in G.state_dict().values()]))  # others, other images
     total = FeatureStats(scale.extractor, keep=scale.few)
     for i, z in enumerate(latents):
         file = data_root()/"cache"/f"{name}-{weights}-{i}.safetensors"

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
-from gan_course.core import ImageSet, InputError, choose, image_grid
+from gan_course.core import ImageSet, InputError, choose, image_grid, progress_bar
 from gan_course.runs import Run, open_run
 from gan_course.settings import TrainConfig
 from gan_course.storage import atomic_write
@@ -64,7 +63,7 @@ def config_of(name: str, seed: int, o: RulesOptions) -> TrainConfig:
     return replace(config, **VARIANTS[name].train)
 
 
-def one_run(config: TrainConfig, path: Path, birds: ImageSet, bar: tqdm) -> tuple[Run, bool]:
+def one_run(config: TrainConfig, path: Path, birds: ImageSet, bar) -> tuple[Run, bool]:
     """Train (or go on, or find it done): the run, and whether it diverged."""
     before = bar.n
     bar.set_description(path.name)
@@ -118,7 +117,7 @@ def main() -> None:
     results = results_there(file, settings)
     missing = [(seed, name) for seed in range(o.seeds) for name in o.only if str(seed) not in results.get(name, {})]
     birds, real = toy_birds(o.n, 0), toy_birds(o.n_fake, 1)
-    with tqdm(total=len(missing) * o.epochs, unit="epoch", smoothing=.05) as bar:
+    with progress_bar(total=len(missing) * o.epochs, unit="epoch", smoothing=.05) as bar:
         for seed, name in missing:
             run, diverged = one_run(config_of(name, seed, o), folder/f"{name}-{seed}", birds, bar)
             found = judged(run, diverged, real)

@@ -111,7 +111,7 @@ MUTANTS = [
     Mutant("evaluation", "{p['n_real']:,}", "many",
            "test_evaluation.py::test_evaluate_says_its_whole_protocol",
            "An FID can be read without the number of real images."),
-    Mutant("sources", "key = [images.name, images.split, digest(pixels)]", "key = [images.name, images.split]",
+    Mutant("sources", "key = [images.name, images.split, fingerprint(pixels)]", "key = [images.name, images.split]",
            "test_evaluation.py::test_statistics_are_computed_once",
            "Images of the same name are the same images."),
     Mutant("evaluation", "if run and isinstance(real, Path):", "if False:",

@@ -6,7 +6,7 @@ MUTANTS = [
     Mutant("imagefiles", "values = values // (16 if high < 4096 else 256)", "values = values % 256",
            "test_data.py::test_every_mode_becomes_rgb",
            "Sixteen bits become eight by taking the type uint8."),
-    Mutant("imagefiles", "if upright: image = ImageOps.exif_transpose(image)", "pass",
+    Mutant("imagefiles", "if upright: ImageOps.exif_transpose(image, in_place=True)", "pass",
            "test_data.py::test_exif_orientation",
            "Photographs are stored upright."),
     Mutant("data", 'size=(size, size), mode="bicubic", antialias=True)', 'size=(size, size), mode="bicubic")',
