@@ -139,8 +139,7 @@ def from_folder(
     n:int|None=None, # images taken; None: all
 ) -> Source:
     "A source of image files at their own size: nothing is scaled or cut."
-    folder = Path(os.path.realpath(os.path.expanduser(folder)))
-    if not folder.is_dir(): folder_of_images(folder)  # says what it is
+    folder = Path(os.path.realpath(folder_of_images(folder)))
     files = list_images(folder)
     if len(files) < 2: raise InputError(f"{len(files) or 'no'} images in {folder}: at least 2 are needed")
     files = [files[i] for i in some_of(len(files), n)]

@@ -184,7 +184,7 @@ def uses(path: Path) -> dict[str, Callable]:
 
 def wrong(use: Callable) -> str | None:
     """What is wrong with how a use ends: nothing, where it returns or ends in an `InputError` of one line."""
-    from gan_course.core import InputError
+    from gan_course.guards import LETTERS, InputError
 
     printed = io.StringIO()
     try:
@@ -193,7 +193,7 @@ def wrong(use: Callable) -> str | None:
         return "control characters" if any(not (c.isprintable() or c == "\n") for c in shown) else None
     except InputError as e:
         text = str(e)
-        return None if text and text.isprintable() and len(text) <= 400 else f"not one line: {text[:200]!r}"
+        return None if text and text.isprintable() and len(text) <= LETTERS else f"not one line: {text[:200]!r}"
     except SystemExit as e: return None if e.code in (0, 1, 2) else f"status {e.code}"
     except BaseException as e:
         at = traceback.extract_tb(e.__traceback__)[-1]

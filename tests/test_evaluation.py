@@ -989,14 +989,6 @@ def test_floats_that_were_cast_to_black_are_said():
     with pytest.warns(UserWarning, match="black"): as_image_set(torch.rand(8, 3, 32, 32).round().to(torch.uint8))
 
 
-def test_a_generator_of_another_range_is_said():
-    x = to_float(BIRDS.images)
-    with pytest.warns(UserWarning, match="from 0 to 1"): generate(torch.nn.Sigmoid(), x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.equal(generate(torch.nn.Identity(), x), BIRDS.images)
-
-
 @pytest.mark.parametrize("grad", (False, True))
 def test_the_session_is_fresh_within_and_as_before_afterwards(grad):
     plain = state()
