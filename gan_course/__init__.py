@@ -58,8 +58,8 @@ _NAMES = {
     "widgets": "EpochBrowser LatentExplorer",
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
-_MODULES = ("features", "guards", "imagefiles", "latent", "locks", "networks", "probing", "processes", "runfiles",
-            "sagan", "scenes", "session", "sources", "storage", "studies", "toy", "toybirds", *_NAMES)
+_MODULES = ("features", "guards", "imagefiles", "labels", "latent", "locks", "networks", "probing", "processes",
+            "runfiles", "sagan", "scenes", "session", "sources", "storage", "studies", "toy", "toybirds", *_NAMES)
 
 
 def __getattr__(name):

@@ -75,9 +75,10 @@ class Generator(nn.Module):
 HEADS = ("gap", "fc")
 
 
-def _other_size(img_size, x):
+def _other_size(img_size, h):
+    height, width = (side * img_size // 4 for side in h.shape[2:])  # of the images
     return (f"this discriminator with the fc head was built for {img_size}×{img_size} pixels, "
-            f"not {x.shape[2]}×{x.shape[3]}: scale the images, or build it with head='gap'")
+            f"not {height}×{width}: scale the images, or build it with head='gap'")
 
 # %% ../nbs/05_dcgan.ipynb #ad0e772c
 #| code-fold: true
@@ -106,10 +107,14 @@ class Discriminator(nn.Module):
         x:Tensor, # (B,C,H,W) in [-1,1]
         labels:Tensor|None=None, # taken, so that all discriminators are called alike, and not used
     ) -> Tensor: # (B,) logits: higher means "more real"
-        h = self.features(x)  # (B,c,4,4) at the size it was built for
-        h = h.mean((2, 3)) if self.head_name == "gap" else h.flatten(1)  # (B,c) or (B,16c)
-        if h.shape[1] != self.head.in_features: raise InputError(_other_size(self.img_size, x))
-        return self.head(h).squeeze(1)
+        return self.logit(self.features(x))
+
+    def logit(self,
+        h:Tensor, # (B,c,4,4) at the size it was built for, from `features`
+    ) -> Tensor: # (B,)
+        rows = h.mean((2, 3)) if self.head_name == "gap" else h.flatten(1)  # (B,c) or (B,16c)
+        if rows.shape[1] != self.head.in_features: raise InputError(_other_size(self.img_size, h))
+        return self.head(rows).squeeze(1)
 
 # %% ../nbs/05_dcgan.ipynb #dad28473
 #| code-fold: true
@@ -182,6 +187,7 @@ def build_model(
     name:str, # a registered name: "dcgan", …
     seed:int=0, # of the initial weights
     img_size:int=32, img_channels:int=3, latent_dim:int=100, base_channels:int=64, head:str="fc",
+    num_classes:int|None=None, # None: unconditional; otherwise both are told the class (lesson 09)
 ) -> tuple[nn.Module, nn.Module]: # G, D with their initial weights, on the CPU
     "A generator and a discriminator by name; the same seed gives the same weights."
     build = MODELS[choose(name, MODELS, "model")]
@@ -193,9 +199,12 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(generator.initial_seed())
         pair = build(img_size, img_channels, latent_dim, base_channels, head)
-    G, D = (net if getattr(net, "own_init", False) else init_weights(net, generator) for net in pair)
+        G, D = (net if getattr(net, "own_init", False) else init_weights(net, generator) for net in pair)
+        if num_classes and not getattr(G, "num_classes", None):
+            G, D = importlib.import_module("gan_course.labels").conditional(G, D, num_classes)
     return G, D
 
 # %% ../nbs/05_dcgan.ipynb #9a4d7667
 guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",
-                 "build_model.base_channels": "1..", "period2_share.images": "N C H W float finite"})
+                 "build_model.base_channels": "1..", "num_classes": "1..100_000", "h": "B c h w float",
+                 "period2_share.images": "N C H W float finite"})

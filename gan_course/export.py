@@ -19,11 +19,12 @@ import gan_course
 from .core import InputError, seeded
 from .dcgan import Generator
 from .guards import guard
+from .labels import ConditionalBatchNorm2d, ConditionalGenerator
 from .networks import latent_dim_of
 from .runfiles import as_folder
 from .runs import Run, open_run
 from .sagan import SelfAttention2d, SNGenerator
-from .storage import atomic_write, writing
+from .storage import atomic_write, write_json, writing
 
 __all__ = ["PlainAttention2d", "plain_attention", "plain_layers", "code_of", "write_code", "write_onnx", "export_run"]
 
@@ -46,6 +47,23 @@ class PlainAttention2d(nn.Module):
         return x + self.out(o.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
+class ClassNorm(nn.Module):
+    "Batch norm with a gain and a shift for each class, as it is once trained: a scale and an offset for each class."
+    def __init__(self, num_classes, channels):
+        super().__init__()
+        self.scale, self.offset = nn.Embedding(num_classes, channels), nn.Embedding(num_classes, channels)
+
+    def forward(self, x, labels):  # (B,C,H,W), (B,)
+        return self.scale(labels)[:, :, None, None] * x + self.offset(labels)[:, :, None, None]
+
+
+class WithClasses(nn.Sequential):
+    "Layers one after the other; those that differ by class are told the class."
+    def forward(self, x, labels):
+        for layer in self: x = layer(x, labels) if isinstance(layer, ClassNorm) else layer(x)
+        return x
+
+
 def read_weights(file):
     "The tensors of a safetensors file: a length, a table in JSON, then the numbers."
     data = Path(file).read_bytes()
@@ -63,7 +81,7 @@ def read_weights(file):
 CODE = '''"""{about}
 
     from generator import load_generator
-    images = load_generator()(torch.randn(16, {latent_dim}))  # (16, {channels}, {size}, {size}) in [-1, 1]
+    images = load_generator()(torch.randn(16, {latent_dim}){labels})  # (16, {channels}, {size}, {size}) in [-1, 1]
 
 Needs torch only; generator.safetensors has to lie beside this file. Written by gan_course {version}.
 """
@@ -80,7 +98,7 @@ from torch.nn import functional as F
 
 def make_generator():
     "z, {latent_dim} numbers from N(0,1) for each image, to images; without weights."
-    return nn.Sequential(
+    return {row}(
         nn.Unflatten(1, ({latent_dim}, 1, 1)),
         {layers},
     )
@@ -94,7 +112,7 @@ def load_generator(file=Path(__file__).with_name("generator.safetensors")):
 
 
 if __name__ == "__main__":
-    print(load_generator()(torch.randn(16, {latent_dim})).shape)
+    print(load_generator()(torch.randn(16, {latent_dim}){labels}).shape)
 '''
 
 # ---- how it is made
@@ -111,14 +129,29 @@ def plain_attention(
     return plain
 
 
+@torch.no_grad()
+def plain_norm(
+    norm: ConditionalBatchNorm2d,
+) -> ClassNorm:
+    "The same in eval mode, its running statistics multiplied into the tables."
+    known, plain = norm.normalise, ClassNorm(*norm.gain.weight.shape)
+    assert known.running_mean is not None and known.running_var is not None  # for the type checker
+    deviation = (known.running_var + known.eps).sqrt()
+    plain.scale.weight.copy_(norm.gain.weight / deviation)
+    plain.offset.weight.copy_(norm.shift.weight - norm.gain.weight * known.running_mean / deviation)
+    return plain
+
+
 def plain_layers(
-    G: Generator | SNGenerator,  # in eval mode; changed in place: spectral norm goes, the weights stay
-) -> nn.Sequential:  # (B,latent_dim) → (B,C,H,W)
+    G: Generator | SNGenerator | ConditionalGenerator,  # in eval mode; changed: spectral norm goes, its weights stay
+) -> nn.Sequential:  # (B,latent_dim) → (B,C,H,W); of a conditional one also (B,) int64, the classes
     "A generator of the course as a row of PyTorch's own layers."
     for layer in list(G.modules()):
         if parametrize.is_parametrized(layer, "weight"): parametrize.remove_parametrizations(layer, "weight")
-    layers = [plain_attention(layer) if isinstance(layer, SelfAttention2d) else layer for layer in G.layers]
-    return nn.Sequential(nn.Unflatten(1, (G.latent_dim, 1, 1)), *layers).eval()
+    plain = {SelfAttention2d: plain_attention, ConditionalBatchNorm2d: plain_norm}
+    layers = [plain.get(type(layer), lambda same: same)(layer) for layer in G.layers]
+    row = WithClasses if isinstance(G, ConditionalGenerator) else nn.Sequential
+    return row(nn.Unflatten(1, (G.latent_dim, 1, 1)), *layers).eval()
 
 
 def code_of(
@@ -129,6 +162,7 @@ def code_of(
         bias = "" if layer.bias is not None else ", bias=False"
         sides = f"{layer.kernel_size[0]}, {layer.stride[0]}, {layer.padding[0]}"
         return f"nn.ConvTranspose2d({layer.in_channels}, {layer.out_channels}, {sides}{bias})"
+    if isinstance(layer, ClassNorm): return f"ClassNorm({layer.scale.num_embeddings}, {layer.scale.embedding_dim})"
     if isinstance(layer, nn.BatchNorm2d): return f"nn.BatchNorm2d({layer.num_features})"
     if isinstance(layer, PlainAttention2d): return f"PlainAttention2d({layer.query.in_channels})"
     return f"nn.{type(layer).__name__}()"  # ReLU, Tanh
@@ -140,7 +174,7 @@ def _harmless(text: str) -> str:
 
 
 def write_code(
-    G: Generator | SNGenerator,  # whose layers these are
+    G: Generator | SNGenerator | ConditionalGenerator,  # whose layers these are
     layers: nn.Sequential,  # of `plain_layers`
     file: Path,
     about: str,  # a sentence for its head; it may quote a stranger's names, which have to stay text there
@@ -148,11 +182,15 @@ def write_code(
     "The page of code that makes these layers and reads their weights."
     about = _harmless(about)
     calls = [code_of(layer) for layer in list(layers)[1:]]
-    functions = [PlainAttention2d] * any("PlainAttention2d" in call for call in calls) + [read_weights]
+    with_classes = isinstance(layers, WithClasses)
+    functions = [PlainAttention2d] * any("PlainAttention2d" in call for call in calls)
+    functions += [ClassNorm, WithClasses] * with_classes + [read_weights]
     code = CODE.format(about=about, latent_dim=G.latent_dim, channels=G.img_channels, size=G.img_size,
+                       row="WithClasses" if with_classes else "nn.Sequential",
+                       labels=f", torch.arange(16) % {G.num_classes}" if with_classes else "",
                        version=gan_course.__version__, layers=",\n        ".join(calls),
                        functions="\n\n".join(f"\n{inspect.getsource(f).rstrip()}" for f in functions))
-    if len(functions) == 1: code = code.replace("from torch.nn import functional as F\n", "")
+    if PlainAttention2d not in functions: code = code.replace("from torch.nn import functional as F\n", "")
     with atomic_write(file) as part: part.write_text(code, encoding="utf-8")
 
 
@@ -160,6 +198,7 @@ def write_onnx(
     network: nn.Module,  # z → images
     z: Tensor,  # (4,latent_dim) or whatever the network takes
     file: Path,
+    labels: Tensor | None = None,  # (4,) int64 of a conditional network: its second input
 ) -> None:
     "The network as ONNX, whose images are compared with torch's before the file stands."
     try:
@@ -170,12 +209,14 @@ def write_onnx(
                          "(--no-onnx; in Python onnx=False)") from None
     with atomic_write(file) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about its exporters
-        batch = {0: "batch"}
-        torch.onnx.export(network, (z,), str(part), input_names=["z"], output_names=["images"], dynamo=False,
-                          dynamic_axes={"z": batch, "images": batch})
+        inputs = {"z": z} | ({} if labels is None else {"labels": labels})
+        torch.onnx.export(network, tuple(inputs.values()), str(part), input_names=list(inputs),
+                          output_names=["images"], dynamo=False,
+                          dynamic_axes=dict.fromkeys([*inputs, "images"], {0: "batch"}))
         session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
-        with torch.no_grad(): wanted = network(z[:3])  # another number of images than it was traced with
-        got = torch.as_tensor(session.run(None, {"z": z[:3].numpy()})[0])
+        some = {name: x[:3] for name, x in inputs.items()}  # another number of images than it was traced with
+        with torch.no_grad(): wanted = network(*some.values())
+        got = torch.as_tensor(session.run(None, {name: x.numpy() for name, x in some.items()})[0])
         if got.shape != wanted.shape or not (got - wanted).abs().max() < 1e-4:
             raise InputError(f"onnxruntime makes other images than torch, so {file} is not written: leave ONNX out")
 
@@ -197,12 +238,14 @@ def export_run(
     about = f"The generator of {run.path.name[:200]}: {run.config.model[:200]} on {data[:200]}, epoch {epoch}."
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        if type(G) is Generator or type(G) is SNGenerator:
+        if type(G) is Generator or type(G) is SNGenerator or type(G) is ConditionalGenerator:
             network = plain_layers(G)
             write_code(G, network, out/"generator.py", about)
         tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         with atomic_write(out/"generator.safetensors") as part: save_file(tensors, part, {"about": _harmless(about)})
-        if onnx: write_onnx(network, z, out/"generator.onnx")
+        labels = torch.arange(len(z)) % len(run.classes) if run.classes else None
+        if onnx: write_onnx(network, z, out/"generator.onnx", labels)
+        if run.classes: write_json(out/"classes.json", dict(classes=run.classes))
     return out
 
 

@@ -81,8 +81,9 @@ def cam_layers(
         seen.append((name, output, output._version))
     handles = [m.register_forward_hook(functools.partial(note, name)) for name, m in model.named_modules()
                if name and "parametrizations" not in name]
+    any_class = torch.zeros(len(images), dtype=torch.int64) if getattr(model, "num_classes", None) else None
     try:
-        with at_rest(model), torch.no_grad(): output_of(model, as_input(model, images))
+        with at_rest(model), torch.no_grad(): output_of(model, as_input(model, images), any_class)
     finally:
         for handle in handles: handle.remove()
     found = {}
@@ -97,6 +98,7 @@ def layer_gradients(
     images:Tensor, # (B,C,H,W), uint8, or float in the range that the network takes
     layer:str|nn.Module, # a module of the network, or its dotted name such as "features.7"
     target:str|Callable="fake", # as for `target_score`
+    labels:Tensor|None=None, # (B,) of a conditional network
 ) -> tuple[Tensor, Tensor, Tensor]: # A and g (B,K,h,w), S (B,); float32
     "Activations of a layer, the gradient of the score with respect to them, and the score."
     module, kept = find_layer(model, layer, images), []
@@ -106,7 +108,7 @@ def layer_gradients(
         return kept[-1].clone() if known else None  # an in-place layer that follows writes into this copy
     with at_rest(model), torch.enable_grad():
         handle = module.register_forward_hook(keep)
-        try: output = output_of(model, as_input(model, images))
+        try: output = output_of(model, as_input(model, images), labels)
         finally: handle.remove()
         _check_extent(model, images, layer, kept)
         score = target_score(output, target, len(images))
@@ -226,11 +228,13 @@ def cams(
     target:str|Callable="fake", # "fake": minus the logit; "real": the logit; or a function output → (B,)
     eps:float=0., # of Grad-CAM++, see `plusplus_weights`
     batch_size:int=64, # images at a time
+    labels:Tensor|None=None, # (B,) of a conditional network
 ) -> Cams: # on the CPU
     "Grad-CAM (Selvaraju et al. 2017) and Grad-CAM++ (Chattopadhay et al. 2018) from one backward pass."
     done = []
-    for part in images.split(batch_size):
-        A, g, score = layer_gradients(model, part, layer, target)
+    for i, part in enumerate(images.split(batch_size)):
+        told = None if labels is None else labels[i * batch_size:][:len(part)]
+        A, g, score = layer_gradients(model, part, layer, target, told)
         weights, lost = plusplus_weights(A, g, eps)
         heat = [to_heat(weighted_sum(A, w), part.shape[2:]) for w in (gradcam_weights(g), weights)]
         note("black", heat[0].amax((1, 2)) == 0, layer)
@@ -243,11 +247,11 @@ def cam(
     model:nn.Module, images:Tensor, layer:str|nn.Module, # as for `cams`
     target:str|Callable="fake", # "fake", "real", or a function output → (B,)
     method:str="gradcam", # or "gradcam++"
-    eps:float=0., batch_size:int=64, # as for `cams`
+    eps:float=0., batch_size:int=64, labels:Tensor|None=None, # as for `cams`
 ) -> Tensor: # (B,H,W) in [0,1], on the CPU
     "One heat map for each image; `cams` gives those of both methods at the price of one."
     choose(method, METHODS, "method")
-    return cams(model, images, layer, target, eps, batch_size)[method]
+    return cams(model, images, layer, target, eps, batch_size, labels)[method]
 
 # %% ../nbs/10_gradcam.ipynb #d6327788
 def heat_colours(
@@ -469,8 +473,10 @@ def explain(
     if not places:
         raise InputError(f"this {type(model).__name__} has no layer with spatial extent: nothing to draw")
     names = layers or {shape[1:]: name for name, shape in places.items()}.values()
-    heat = {name: cams(model, data.images, name, target, batch_size=batch_size) for name in names}
-    def shape_of(name): return layer_gradients(model, data.images[:1], name, target)[0].shape[1:]
+    labels = data.labels if getattr(model, "num_classes", None) else None  # each image as its own class
+    def heat_of(name): return cams(model, data.images, name, target, batch_size=batch_size, labels=labels)
+    heat, first = {name: heat_of(name) for name in names}, None if labels is None else labels[:1]
+    def shape_of(name): return layer_gradients(model, data.images[:1], name, target, first)[0].shape[1:]
     sizes = {name: places[name] if name in places else shape_of(name) for name in heat}
     return Explanation(data, target, sizes, heat)
 

@@ -21,6 +21,7 @@ __all__ = ["latent_dim_of", "copy_network", "check_networks", "name_of_networks"
            "outline", "check_fits", "build_networks"]
 
 SHAPE = ("img_size", "img_channels", "latent_dim", "base_channels", "head")  # what `build_model` is told
+MAYBE = ("num_classes",)  # and where a run has it
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # what Adam keeps of a weight
 
 
@@ -78,19 +79,25 @@ def check_networks(
     D: nn.Module,  # D(x) gives (B,) logits
     img_size: int,  # of the images they are trained on
     img_channels: int,
+    num_classes: int | None = None,  # that both are told
 ) -> None:
     "An `InputError` for the first thing that networks of one's own lack; tried on copies, with a batch of two."
     _check_weights(G, "G")
     _check_weights(D, "D")
     latent_dim, shape = latent_dim_of(G), (2, img_channels, img_size, img_size)
+    for net in (G, D):
+        if num_classes and getattr(net, "num_classes", None) != num_classes:
+            raise InputError(f"{type(net).__name__} is not made for the {num_classes} classes of the images: give one "
+                             "that is called with labels and has num_classes, or leave labels out")
     G, D = copy_network(G).train(), copy_network(D).train()
+    told = (torch.arange(2) % num_classes,) if num_classes else ()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():  # they may draw numbers of their own, e.g. dropout
         z = torch.randn(2, latent_dim)
-        fake = _called(f"G(z) with z of shape {tuple(z.shape)}", lambda: G(z), shape)
+        fake = _called(f"G(z) with z of shape {tuple(z.shape)}", lambda: G(z, *told), shape)
         if fake.abs().max() > 1:
             largest = fake.abs().max().item()
             raise InputError(f"G(z) reaches {largest:.3g}: images in [-1,1] are wanted, end with nn.Tanh()")
-        logits = _called(f"D(x) with x of shape {shape}", lambda: D(fake), (2,))
+        logits = _called(f"D(x) with x of shape {shape}", lambda: D(fake, *told), (2,))
         if not logits.requires_grad: raise InputError("no gradient passes from D(x) back to G: one of them detaches")
         found = torch.autograd.grad(logits.sum(), [p for p in G.parameters() if p.requires_grad], allow_unused=True)
     if all(g is None for g in found): raise InputError("no gradient passes from D(x) back to G: one of them detaches")
@@ -150,7 +157,7 @@ def _known(shape: dict) -> dict:
     "What `build_model` is told, out of a shape that may say more."
     missing = [name for name in SHAPE if name not in shape]
     if missing: raise InputError(f"the shape of the networks does not say {', '.join(missing)}")
-    return {name: shape[name] for name in SHAPE}
+    return {name: shape[name] for name in (*SHAPE, *MAYBE) if name in shape}
 
 
 def _asked(shape: dict) -> str:

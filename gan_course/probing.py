@@ -65,11 +65,13 @@ def as_input(
 def output_of(
     model: nn.Module,
     x: Tensor,  # from `as_input`
+    labels: Tensor | None = None,  # (B,) of a conditional network
 ) -> Any:  # whatever it returns
     "What a network returns; an `InputError` where it fails. Weights made in inference mode are copied for it."
     state = {name: t.detach().clone() for part in (model.named_parameters(), model.named_buffers())
              for name, t in part if t.is_inference()}
-    try: return functional_call(model, state, (x,)) if state else model(x)
+    given = (x,) if labels is None else (x, labels.to(x.device))
+    try: return functional_call(model, state, given) if state else model(*given)
     except InputError: raise
     except Exception as e:  # a stranger's code may raise anything
         raise InputError(f"this {type(model).__name__} fails on images of shape {tuple(x.shape)} ({_reason(e)}): "
@@ -236,7 +238,9 @@ def _held_out(run, limit):
 
 def _generated(run, limit, why=""):
     "The samples of a run as an `ImageSet`."
-    return ImageSet(run.samples()[:limit], name=f"generated images of {run.path.name}{why}", split="")
+    labels = None if run.labels is None else run.labels[:limit]
+    return ImageSet(run.samples()[:limit], labels, run.classes, name=f"generated images of {run.path.name}{why}",
+                    split="")
 
 
 guard(__name__, {

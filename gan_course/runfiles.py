@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, float32
+from torch import Tensor, float32, int64
 
 from .core import InputError
 from .guards import guard
@@ -19,8 +19,8 @@ from .locks import check_sizes
 from .settings import TrainConfig, check_config
 from .storage import check_inside, open_regular, read_tensors
 
-__all__ = ["CONFIG_FIELDS", "PIXELS", "as_folder", "check_info", "grid_size", "read_config", "read_latents",
-           "read_pixels", "read_rows"]
+__all__ = ["CONFIG_FIELDS", "PIXELS", "as_folder", "check_info", "grid_size", "read_config", "read_labels",
+           "read_latents", "read_pixels", "read_rows"]
 
 SIDE, MANY = (1, 16_384), (1, 10_000)
 CONFIG_FIELDS: dict[str, dict[str, Any]] = {  # what others than `train` read in config.json, and how large it may be
@@ -129,11 +129,20 @@ def _settings(info: dict) -> TrainConfig:
     "The settings of a run, which have to agree with its networks and samples."
     known = {f.name for f in dataclasses.fields(TrainConfig)}  # what another version wrote is passed over
     config = check_config(TrainConfig(**{k: v for k, v in info["train"].items() if k in known}))
+    if config.labels: _check_classes(info["data"].get("classes"), info["model"].get("num_classes"))
     twice = {f"model.{k}": (info["model"][k], getattr(config, k)) for k in ("latent_dim", "base_channels", "head")}
     twice["samples.n"] = info["samples"]["n"], config.samples
     for name, (here, there) in twice.items():
         if here != there: raise InputError(f"{name} is {here!r:.60}, but the training was told {there!r:.60}")
     return config
+
+
+def _check_classes(names: Any, n: Any) -> None:
+    "Names of the classes, as many as the networks know."
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or type(n) is not int or not 2 <= n == len(names):
+        raise InputError(f"the training was told labels, but data.classes is {names!r:.60} "
+                         f"and model.num_classes {n!r:.20}")
 
 
 def grid_size(
@@ -190,6 +199,20 @@ def read_latents(
     return z
 
 
+def read_labels(
+    file: Path,  # safetensors
+    n: int,
+    num_classes: int,
+) -> Tensor:  # (n,) int64
+    "The classes of the fixed latents of a conditional run."
+    labels = read_tensors(file).get("labels") if file.is_file() and file.stat().st_size < 10**9 else None
+    if (labels is None or labels.shape != (n,) or labels.dtype != int64
+            or not bool(((labels >= 0) & (labels < num_classes)).all())):
+        raise InputError(f"{file} does not hold the {n} labels below {num_classes} its config.json tells of: "
+                         "take it from a copy of the run")
+    return labels
+
+
 def read_pixels(
     file: Path,  # PNG
     wanted: tuple[int, int],  # width and height, known beforehand
@@ -213,4 +236,4 @@ def read_pixels(
         raise InputError(f"{reason}: the file is cut off or of another kind") from None
 
 
-guard(__name__, {"n": "1..", "size": "1..", "cols": "1..", "padding": "0..", "channels": "1..4"})
+guard(__name__, {"n": "1..", "num_classes": "1..", "size": "1..", "cols": "1..", "padding": "0..", "channels": "1..4"})

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'samples_file', 'checkpoint_file', 'write_history', 'read_history', 'Run', 'write_samples', 'networks_of',
            'open_run', 'ready_folder', 'ready_run', 'describe_run', 'shape_of', 'protocol_of', 'new_place', 'lay_out',
-           'write_config', 'check_again', 'pack_run']
+           'write_config', 'check_again', 'pack_run', 'Diverged', 'refuse_nan', 'Stopped']
 
 # %% ../nbs/30_runs.ipynb #6b30c007
 import csv
@@ -37,11 +37,12 @@ from gan_course.runfiles import (
     check_info,
     grid_size,
     read_config,
+    read_labels,
     read_latents,
     read_pixels,
     read_rows,
 )
-from .session import draw_latents, undisturbed
+from .session import draw_latents, labels_in_order, undisturbed
 from .settings import GIVEN_IMAGES, TrainConfig, check_images_of, fingerprint, view_of
 from .steps import evenly
 from .storage import atomic_write, epoch_in, read_tensors, write_json, writing
@@ -87,6 +88,8 @@ class Run:
         self.path = Path(path)
         self.info, self.config = read_config(self.path)  # the whole of config.json, and the settings in it
         self.networks = G, D  # of one's own, handed in
+        self.img_size:int = self.info["model"]["img_size"]  # height and width of its images
+        self.classes:list[str]|None = self.info["data"].get("classes") if self.config.labels else None
 
     def __repr__(self):
         data, pixels = self.info["data"]["name"], f"{self.img_size}×{self.img_size}"
@@ -112,8 +115,8 @@ class Run:
         shape = self.info["samples"]["n"], self.info["model"]["latent_dim"]
         return read_latents(self.path/"latents.safetensors", shape)
     @property
-    def img_size(self) -> int: # height and width of its images
-        return self.info["model"]["img_size"]
+    def labels(self) -> Tensor|None: # (N,) int64 of the fixed latents; None: no classes
+        return _read_labels(self)
 
     def images(self, split:str="train", limit:int|None=None, **how) -> ImageSet: # as `load_images`
         return _read_images(self, split, limit, **how)
@@ -127,6 +130,11 @@ class Run:
         return _read_network(self, weights, "D")
 
 # %% ../nbs/30_runs.ipynb #6b30d001
+def _read_labels(run):
+    "The classes of the fixed latents; None where the players were told none."
+    n, file = run.info["samples"]["n"], run.path/"latents.safetensors"
+    return read_labels(file, n, len(run.classes)) if run.classes else None
+
 def _epoch_or_name(file):
     "What a file is named after: the epoch of epoch-0010.png, or a name such as \"last\"."
     name = file.stem.removeprefix("epoch-")
@@ -292,8 +300,10 @@ def describe_run(
     import torchvision
 
     samples = dict(n=config.samples, cols=min(8, config.samples), padding=2, size=images.img_size)
-    data = dict(name=images.name, split=images.split, n=len(images), shape=list(images.images.shape[1:]),
-                fingerprint=fingerprint(images.images))
+    data: dict[str, Any] = dict(
+        name=images.name, split=images.split, n=len(images), shape=list(images.images.shape[1:]),
+        fingerprint=fingerprint(images.images))
+    if config.labels: data["classes"] = list(images.classes or ())
     versions = dict(gan_course=gan_course.__version__, torch=torch.__version__,
                     torchvision=torchvision.__version__, python=platform.python_version())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -311,8 +321,9 @@ def shape_of(
     images:ImageSet, # it is trained on
 ) -> dict: # for `build_networks`
     "What shape the networks of a run get."
-    return dict(img_size=images.img_size, img_channels=images.img_channels, latent_dim=config.latent_dim,
-                base_channels=config.base_channels, head=config.head)
+    shape = dict(img_size=images.img_size, img_channels=images.img_channels, latent_dim=config.latent_dim,
+                 base_channels=config.base_channels, head=config.head)
+    return shape | dict(num_classes=len(images.classes or ())) if config.labels else shape
 
 # %% ../nbs/30_runs.ipynb #e34722c8
 def protocol_of(
@@ -357,8 +368,9 @@ def lay_out(
         for folder in ("samples", "checkpoints"): (run.path/folder).mkdir(exist_ok=True)
         if not file.exists():
             c = run.config
-            latents = draw_latents(c.samples, c.latent_dim, c.seed, 0, 1)
-            with atomic_write(file) as part: save_file({"latents": latents}, part)
+            fixed = {"latents": draw_latents(c.samples, c.latent_dim, c.seed, 0, 1)}
+            if c.labels: fixed["labels"] = labels_in_order(c.samples, run.info["model"]["num_classes"])
+            with atomic_write(file) as part: save_file(fixed, part)
     return run
 
 # %% ../nbs/30_runs.ipynb #9ac75deb
@@ -378,7 +390,8 @@ def check_again(
     "What was handed in when a run began is handed in again when it goes on; its info takes in what is new."
     if run.info.get("own_networks"):
         G, D = networks_of(run)
-        check_networks(G, D, run.img_size, run.info["model"]["img_channels"])
+        known = run.info["model"]
+        check_networks(G, D, run.img_size, known["img_channels"], known.get("num_classes"))
     for name in run.info.get("steps", {}):
         if name not in steps:
             was = f"{run.path} was trained with a {name} of its own ({run.info['steps'][name]!s:.80})"
@@ -399,12 +412,14 @@ def pack_run(
     "A small copy of a run for reading: weights in float16, curves for TensorBoard, no optimiser state."
     run, dest = open_run(run), as_folder(dest)
     samples = {e: _samples_of(run, e) for e in evenly(epochs or run.epochs)}
-    latents, rows, events = run.latents, run.history, sorted(run.path.glob("events/*"))
+    fixed = dict(latents=run.latents, labels=run.labels)
+    rows, events = run.history, sorted(run.path.glob("events/*"))
     with writing(dest):
         if os.path.lexists(dest) and not (dest.is_dir() and unused(dest)):
             raise InputError(f"{dest} is there already: choose another folder, nothing is overwritten")
         for folder in ("samples", "checkpoints", "events"): (dest/folder).mkdir(parents=True)
-        with atomic_write(dest/"latents.safetensors") as part: save_file({"latents": latents}, part)
+        kept = {k: v for k, v in fixed.items() if v is not None}
+        with atomic_write(dest/"latents.safetensors") as part: save_file(kept, part)
         write_history(dest/"history.csv", rows)
         for e, file in samples.items(): shutil.copyfile(file, samples_file(dest, e))
         for i, file in enumerate(filter(Path.is_file, events)):  # not by its name, which holds the machine's
@@ -429,6 +444,31 @@ def _pack_weights(run, dest):
         kept = {k: v for k, v in read_tensors(file).items() if k.startswith(parts)}
         kept = {k: v.half() if v.is_floating_point() else v for k, v in kept.items()}
         with atomic_write(dest/"checkpoints"/file.name) as part: save_file(kept, part, {"epoch": str(epoch)})
+
+# %% ../nbs/30_runs.ipynb #a39d25d3
+class Diverged(InputError):
+    "A loss is no longer a number; the run folder keeps its last complete epoch."
+
+# %% ../nbs/30_runs.ipynb #d7248e48
+def refuse_nan(
+    values:dict[str, float], # losses and the like
+    when:str, # for the message
+):
+    "`Diverged` if one of them is no finite number."
+    bad = [k for k, v in values.items() if not math.isfinite(v)]
+    if bad:
+        what = f"{', '.join(bad)} became {values[bad[0]]} in {when}"
+        raise Diverged(f"{what}: the last complete epoch is kept; "
+                       "try a lower --lr-g and --lr-d, or --precision float32")
+
+# %% ../nbs/30_runs.ipynb #243c90f4
+class Stopped(KeyboardInterrupt):
+    "Ctrl-C, or the stop button of a notebook; `resume(path)` goes on."
+    def __init__(self, path, epoch):
+        super().__init__(f"stopped; {epoch} epochs of {path} are complete: resume('{path}') goes on")
+        self.path, self.epoch = path, epoch
+
+    def __reduce__(self): return type(self), (self.path, self.epoch)  # out of a process of a pool
 
 # %% ../nbs/30_runs.ipynb #9a4d5679
 guard(__name__, {"epoch": "0..", "limit": "1..", "copies": "1.."})

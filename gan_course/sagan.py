@@ -193,7 +193,11 @@ class SNDiscriminator(nn.Module):
         x:Tensor, # (B,C,H,W) in [-1,1]
         labels:Tensor|None=None, # taken, so that all discriminators are called alike, and not used
     ) -> Tensor: # (B,) logits: higher means "more real"
-        h = self.features(x)  # (B,c,4,4) at the size it was built for
+        return self.logit(self.features(x))
+
+    def logit(self,
+        h:Tensor, # (B,c,4,4) at the size it was built for, from `features`
+    ) -> Tensor: # (B,)
         return self.head(h.sum((2, 3))).squeeze(1)  # a sum, not a mean: (B,c) → (B,)
 
 # %% ../nbs/08_sagan.ipynb #456e8abb
@@ -320,4 +324,4 @@ def sngan_bn(
 
 # %% ../nbs/08_sagan.ipynb #9a4d5108
 guard(__name__, {"img_channels": "1..16", "latent_dim": "1..65536", "base_channels": "1..1024",
-                 "channels": "1..16384", "receptive_field.x": "1 C H W float finite"})
+                 "channels": "1..16384", "receptive_field.x": "1 C H W float finite", "h": "B c h w float"})

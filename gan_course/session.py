@@ -9,7 +9,7 @@ from torch import Tensor
 from .core import seeded
 from .guards import InputError, guard
 
-__all__ = ["undisturbed", "draw_latents"]
+__all__ = ["undisturbed", "draw_latents", "draw_labels", "labels_in_order"]
 
 
 @contextlib.contextmanager
@@ -55,4 +55,21 @@ def draw_latents(
     return some[:n].clone() if len(some) > n else some
 
 
-guard(__name__, {"n": "1.."})
+def draw_labels(
+    n: int,
+    num_classes: int,
+    *seed: int,  # as for `seeded`
+) -> Tensor:  # (n,) int64, on the CPU
+    """Classes, each as likely as any other; the i-th depends on the seed and on i alone."""
+    return torch.randint(num_classes, (n,), generator=seeded(*seed), device="cpu")
+
+
+def labels_in_order(
+    n: int,
+    num_classes: int,
+) -> Tensor:  # (n,) int64: 0, 0, …, 1, 1, …, as many of each as possible
+    """Classes for a picture that shows them one after the other."""
+    return torch.arange(n, device="cpu") * num_classes // n
+
+
+guard(__name__, {"n": "1..1e9", "num_classes": "1..1e6"})

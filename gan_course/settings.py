@@ -60,6 +60,7 @@ class TrainConfig:
     seed:int = 0 # of weights, order, latents and flips
     samples:int = 64 # fixed latents drawn after every epoch
     keep_every:int = 0 # keep the weights of every so many epochs; 0: only the last (and the best)
+    labels:bool = False # tell both players the class of each image, where the data has classes
 
 # %% ../nbs/37_settings.ipynb #0a122f88
 MINIMUM = dict(limit=2, base_channels=1, latent_dim=1, epochs=1, batch_size=2, d_steps=1, lr_g=0, lr_d=0,
@@ -137,10 +138,10 @@ def recipe(
     return check_config(TrainConfig(**read_recipe(name)["train"]))
 
 # %% ../nbs/37_settings.ipynb #7fec021e
-def _seconds(G, D, z, precision):
+def _seconds(G, D, z, labels, precision):
     "Seconds of one pass through D(G(z)), forward and backward, on the CPU."
-    started = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"): logits = D(G(z))
+    started, told = time.perf_counter(), () if labels is None else (labels,)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"): logits = D(G(z, *told), *told)
     logits.float().sum().backward()
     return time.perf_counter() - started
 
@@ -154,11 +155,12 @@ def choose_precision(
     if device.type == "cuda": return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
     if device.type != "cpu": return "float32"
     z = torch.randn(min(batch_size, 256), latent_dim_of(G), generator=seeded(0))
+    labels = torch.arange(len(z)) % num_classes if (num_classes := getattr(G, "num_classes", None)) else None
     G, D = (copy.deepcopy(net).to(memory_format=torch.channels_last) for net in (G, D))
     best = {"float32": math.inf, "bf16": math.inf}
     for _ in range(5):  # in turns, and the best of five: other work on the machine disturbs both alike
         for precision in best:
-            try: best[precision] = min(best[precision], _seconds(G, D, z, precision))
+            try: best[precision] = min(best[precision], _seconds(G, D, z, labels, precision))
             except RuntimeError as e:  # networks of one's own may know one precision only
                 if precision == "float32": raise InputError(f"G and D do not take float32: {e}") from e
     return min(best, key=lambda precision: best[precision])
@@ -201,6 +203,9 @@ def check_data(
     test_images:ImageSet|None=None, # real images held out
 ):
     "An `InputError` if these images cannot be trained on so."
+    if config.labels and (images.labels is None or len(images.classes or ()) < 2):
+        raise InputError(f"{images.name} has no classes, and so no labels to tell: leave labels out, or "
+                         "give data with classes: a data set by name, or a folder with one folder a class")
     if len(images) < config.batch_size * config.d_steps:
         times = f" times {config.d_steps} d_steps" if config.d_steps > 1 else ""
         raise InputError(f"a batch of {config.batch_size} images{times} is more than "
@@ -277,6 +282,10 @@ def check_images_of(
     if known and fingerprint(images.images) != known:
         raise InputError(f"{run.path} was trained on {text(*was)}, but these are {text(*now)} "
                          "with other pixels: one or more were changed, renamed or replaced")
+    if run.config.labels and list(images.classes or ()) != list(run.classes or ()):
+        was, now = (", ".join(names)[:200] or "none" for names in (run.classes, images.classes or ()))
+        raise InputError(f"{run.path} was trained with the classes {was}, but these images have {now}: "
+                         "give the images it was trained on")
     if moved and not known:
         warn(f"{run.path} keeps no fingerprint of its images: those of {source} are taken for "
              "the same")

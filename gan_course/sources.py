@@ -32,7 +32,7 @@ from .fid import FeatureStats, frechet_distance, warn_of_few
 from .guards import guard
 from .imagefiles import folder_of_images, list_images, open_picture, read_rgb
 from .runs import Run, open_run, ready_folder
-from .session import draw_latents, undisturbed
+from .session import draw_labels, draw_latents, undisturbed
 from .settings import fingerprint
 from .storage import open_regular, stamps
 
@@ -262,10 +262,14 @@ def from_generator(
     "A source of generated images, made batch by batch from latents that depend on the seed alone."
     if n is None or n < 2: raise InputError(f"n_fake is {n}: say how many images to generate, 2 or more")
     shape = latent_shape(G, latent_dim)
-    z, images = fitting_latents(G, draw_latents(n, shape, seed, 7), name)
-    def batches(batch_size): return checked((images_of(G, part, name) for part in z.split(batch_size)), name)
-    size = f"{images.shape[2]}×{images.shape[3]}"
-    return Source(name, n, batches, size, about=dict(seed=seed), kind="generator")
+    num_classes = getattr(G, "num_classes", None)
+    labels = draw_labels(n, num_classes, seed, 8) if num_classes else None
+    z, images = fitting_latents(G, draw_latents(n, shape, seed, 7), name, labels)
+    def batches(batch_size):
+        parts = zip(*(x.split(batch_size) for x in (z, labels) if x is not None), strict=True)
+        return checked((images_of(G, part[0], name, *part[1:]) for part in parts), name)
+    about = dict(seed=seed) | (dict(labels="uniform") if num_classes else {})
+    return Source(name, n, batches, f"{images.shape[2]}×{images.shape[3]}", about=about, kind="generator")
 
 # %% ../nbs/36_sources.ipynb #7b3f0c23
 def latent_shape(
@@ -288,22 +292,26 @@ def images_of(
     G:Callable,
     z:Tensor, # (B,…)
     name:str, # of the generator, for the error
+    labels:Tensor|None=None, # (B,) of a conditional generator
 ) -> Tensor: # (B,C,H,W), as G gives them
     "Images of these latents; a network is put into eval mode for it, and moves nowhere."
-    try: return _made(G, z, name)
+    try: return _made(G, z, name, labels)
     except InputError: raise
     except Exception as e:  # a stranger's code may raise anything
         raise InputError(f"{name} makes no images of latents {tuple(z.shape)}: {one_line(e)}") from None
 
 # %% ../nbs/36_sources.ipynb #7b3f0c2a
 @torch.no_grad()
-def _made(G, z, name):
-    if not isinstance(G, nn.Module): return images_in(G(z), name)
+def _made(G, z, name, labels=None):
+    given = [z] if labels is None else [z, labels]
+    if not isinstance(G, nn.Module): return images_in(G(*given), name)
     tensors = itertools.chain(G.parameters(), G.buffers())
     like = next((x for x in tensors if x.is_floating_point()), z)
-    z, modes = z.to(like.device, like.dtype), {m: m.training for m in G.modules()}
+    given = [z.to(like.device, like.dtype), *(x.to(like.device) for x in given[1:])]
+    modes = {m: m.training for m in G.modules()}
     G.eval()
-    try: return torch.cat([images_in(G(part), name).cpu() for part in z.split(64)])
+    batches = zip(*(x.split(64) for x in given), strict=True)
+    try: return torch.cat([images_in(G(*batch), name).cpu() for batch in batches])
     finally:
         for m, mode in modes.items(): m.training = mode
 
@@ -312,12 +320,13 @@ def fitting_latents(
     G:Callable,
     z:Tensor, # (N,nz), or (N,…) as it has to be
     name:str, # of the generator, for the error
+    labels:Tensor|None=None, # (N,) of a conditional generator
 ) -> tuple[Tensor, Tensor]: # z, perhaps as (N,nz,1,1), and the first images made of it
     "Latents in the form that a generator takes; (N,nz) is tried first, then (N,nz,1,1)."
     refused = []
     for form in ([z, z[..., None, None]] if z.ndim == 2 else [z]):
         some = form[:16]
-        try: images = _made(G, some, name)
+        try: images = _made(G, some, name, None if labels is None else labels[:16])
         except Exception as e:  # a stranger's code may raise anything
             refused.append(f"latents {tuple(some.shape)}: {one_line(e)}")
             continue
@@ -338,7 +347,8 @@ def from_run(
     which = weights
     if weights is None: which = "best" if epoch == run.best_epoch else "last"
     source = from_generator(run.generator(weights), n, seed, run.path.name)
-    return replace(source, about=dict(seed=seed, weights=which, epoch=epoch), kind="run")
+    about = (source.about or {}) | dict(weights=which, epoch=epoch)
+    return replace(source, about=about, kind="run")
 
 # %% ../nbs/36_sources.ipynb #7b3f0c29
 @dataclass

@@ -31,11 +31,13 @@ def d_step(
     penalty:Callable|None=None, # function (real, fake) → scalar to add, e.g. a gradient penalty
     backward:Callable=Tensor.backward, # what to call on the loss; Accelerate brings its own
     view:Callable|None=None, # function images → images as D sees them, e.g. `augment` of lesson 04
+    labels:Tensor|None=None, # (B,) of the real images, and what G was told for the fakes (lesson 09)
 ) -> dict[str, Tensor]: # d_loss_real, d_loss_fake, d_acc_real, d_acc_fake, each a scalar
     "One step of the discriminator (Goodfellow et al. 2014, algorithm 1, inner loop)."
     fake = fake.detach()  # no gradient reaches G
     if view is not None: real, fake = view(real), view(fake)
-    real_logits, fake_logits = D(real), D(fake)  # (B,), (B,)
+    told = () if labels is None else (labels,)
+    real_logits, fake_logits = D(real, *told), D(fake, *told)  # (B,), (B,)
     loss_real, loss_fake = loss.d(real_logits, fake_logits)
     total = loss_real + loss_fake
     if penalty is not None: total = total + penalty(real, fake)
@@ -70,14 +72,15 @@ def g_step(
     real:Tensor|None=None, # (B,C,H,W), needed by paired losses only
     backward:Callable=Tensor.backward, # what to call on the loss
     view:Callable|None=None, # as in `d_step`
+    labels:Tensor|None=None, # (B,) as in `d_step`
 ) -> dict[str, Tensor]: # g_loss, a scalar
     "One step of the generator (Goodfellow et al. 2014, algorithm 1, outer loop)."
     if not fake.requires_grad: raise InputError("g_step got images without their graph")
     if loss.paired and real is None: raise InputError(f"{loss.name} compares pairs: give real, too")
-    view = view or nn.Identity()
+    view, told = view or nn.Identity(), () if labels is None else (labels,)
     with frozen(D):
-        real_logits = D(view(real)) if loss.paired else None
-        g_loss = loss.g(D(view(fake)), real_logits)
+        real_logits = D(view(real), *told) if loss.paired else None
+        g_loss = loss.g(D(view(fake), *told), real_logits)
         opt_g.zero_grad()
         backward(g_loss)
     opt_g.step()
@@ -118,12 +121,14 @@ def generate(
     G:nn.Module, # a generator
     z:Tensor, # (N,latent_dim)
     batch_size:int=64,
+    labels:Tensor|None=None, # of a conditional generator: (N,) int64, or (N,num_classes) shares
 ) -> Tensor: # (N,C,H,W) uint8, on the CPU
     "Images of these latents, G in eval mode."
     mode, device = G.training, next((p.device for p in G.parameters()), "cpu")
     G.eval()
-    try:
-        images = torch.cat([to_uint8(G(part.to(device))).cpu().contiguous() for part in z.split(batch_size)])
+    given = [z] if labels is None else [z, labels]
+    batches = zip(*(x.to(device).split(batch_size) for x in given), strict=True)
+    try: images = torch.cat([to_uint8(G(*batch)).cpu().contiguous() for batch in batches])
     finally: G.train(mode)
     if len(images) > 15 and 128 <= images.min() < images.max():  # not a pixel below 0
         warn("the images of G look like [0,1], but [-1,1] is expected: let it end in tanh, or use 2·x - 1")
@@ -262,9 +267,11 @@ def accuracy_on_real(
     D:nn.Module, # in train mode; left as it was
     real:Tensor, # (B,C,H,W) in [-1,1], images it is not trained on
     threshold:float=0., # logits above it mean "real"
+    labels:Tensor|None=None, # (B,), as in `d_step`
 ) -> Tensor: # scalar in [0,1]
     "Share of these real images that D calls real, with the statistics of the batch as in training."
-    with frozen(D): return (D(real) > threshold).float().mean()
+    told = () if labels is None else (labels,)
+    with frozen(D): return (D(real, *told) > threshold).float().mean()
 
 # %% ../nbs/06_training.ipynb #9a4d3982
 guard(__name__, {

@@ -16,7 +16,7 @@ from torch import Tensor
 from .core import ImageSet, InputError
 from .guards import guard, printable
 from .latent import RealIndex, nearest_real
-from .scenes import EpochScene, LatentScene, LatentState, free_name, png, save_gif, sheet
+from .scenes import EpochScene, LatentScene, LatentState, every_class, free_name, png, save_gif, sheet, shown_classes
 from .storage import atomic_write, writing
 
 try:
@@ -145,6 +145,9 @@ class LatentExplorer(_View):
         self.path = w.ToggleButtons(options=["slerp", "lerp"], style={"button_width": "70px"},
                                     tooltips=["along the sphere", "straight"])
         self.limit = Track(label="truncation", texts=[name for name, _ in LIMITS])
+        self.label = Track(label="class", texts=[printable(name) for name in self.scene.classes])
+        self.table = Picture(kind="cells", label="the first row of candidates as each class; choose one", chosen=0,
+                             cols=n, rows=len(shown_classes(self.scene)), width=n * 36)
         self.fresh, self.nearest = _button("New candidates"), _button("Nearest real images")
         self.save_png, self.save_gif = _button("Save PNG"), _button("Save GIF")
         self.found = Picture(label="the four nearest real images", width=264)
@@ -155,6 +158,8 @@ class LatentExplorer(_View):
             _row(self.limit, self.fresh),
             _row(self.nearest, self.save_png, self.save_gif),
             self.message, self.found]
+        if self.scene.classes:
+            self.children = [self.label, *self.children, _titled("Every class, the same latents", self.table)]
 
     def _wire(self):
         "Each control changes a part of the state."
@@ -163,6 +168,8 @@ class LatentExplorer(_View):
         self.slider.observe(self.guarded(lambda: self._move(t=self.slider.value / 100, spot=None)), "value")
         self.path.observe(self.guarded(lambda: self._move(path=self.path.value, spot=None)), "value")
         self.limit.observe(self.guarded(self._draw_candidates), "value")
+        self.label.observe(self.guarded(self._draw_candidates), "value")
+        self.table.observe(self.guarded(self._choose_class), "chosen")
         self.fresh.on_click(self.guarded(lambda: self._draw_candidates(self.state.seed + 1)))
         self.nearest.on_click(self.guarded(self._find_nearest))
         self.save_png.on_click(self.guarded(self._save_png))
@@ -180,9 +187,15 @@ class LatentExplorer(_View):
 
     def _draw_candidates(self, seed=None):
         limit = LIMITS[self.limit.value][1]
-        self.state = replace(self.state, limit=limit, seed=self.state.seed if seed is None else seed)
+        self.state = replace(self.state, limit=limit, seed=self.state.seed if seed is None else seed,
+                             label=self.label.value)
+        if self.scene.classes: self.table.value = every_class(self.scene, self.state)
         for i, picture in enumerate(self.rows): picture.value = self.scene.row(self.state, i)
         self._choose_ends()
+
+    def _choose_class(self):
+        row, column = divmod(self.table.chosen, self.scene.n)
+        self.rows[0].chosen, self.label.value = column, shown_classes(self.scene)[row]
 
     def _find_nearest(self):
         self.say("looking …")
@@ -262,12 +275,14 @@ class EpochBrowser(_View):
         "Build the controls and lay them out, once."
         epochs = self.scene.epochs
         self.slider = Track(label="epoch", texts=[str(e) for e in epochs], value=len(epochs) - 1, interval=400)
+        classes = next((run.classes for run in self.scene.runs if run.classes), [])
+        self.label = Track(label="class", texts=["all", *map(printable, classes)])
         self.look = _button("Look for new epochs")
         self.follow = w.Checkbox(description="follow a run that is training", indent=False,
                                  layout=w.Layout(width="auto", margin="0 0 0 12px"))
         views = [self._view_of(i) for i in range(len(self.scene.runs))]
         self.heads, self.grids, self.plots, self.strips = zip(*views, strict=True)
-        self.children = [self.slider, _row(self.look, self.follow), self.message]
+        self.children = [self.slider, *([self.label] if classes else []), _row(self.look, self.follow), self.message]
         for head, grid, plot, strip in views:
             right = _column(plot, _titled("This latent through the epochs; click one", strip))
             self.children += (head, _row(_column(grid, margin="0 16px 8px 0"), right, align="flex-start"))
@@ -284,13 +299,14 @@ class EpochBrowser(_View):
 
     def _wire(self):
         self.slider.observe(self.guarded(self._show), "value")
+        self.label.observe(self.guarded(self._choose_class), "value")
         self.look.on_click(self.guarded(self.refresh))
         self.follow.observe(self._start_following, "value")
         for i in range(len(self.scene.runs)): self._wire_pictures(i)
 
     def _wire_pictures(self, i):
         grid, plot, strip = self.grids[i], self.plots[i], self.strips[i]
-        grid.observe(self.guarded(lambda: self._choose(grid.chosen)), "chosen")
+        grid.observe(self.guarded(lambda: self._choose(self._shown(i)[grid.chosen])), "chosen")
         plot.observe(self.guarded(lambda: self.go(self.scene.epoch_at(i, plot.place[0]))), "place")
         strip.observe(self.guarded(lambda: self.go(self.scene.strip_epochs[strip.chosen])), "chosen")
 
@@ -299,7 +315,8 @@ class EpochBrowser(_View):
         if self._quiet: return
         epoch, frames = self.epoch, self.scene.strip_epochs
         for i, run in enumerate(self.scene.runs):
-            self.grids[i].value, self.plots[i].value = self.scene.grid(i, epoch), self.scene.curves(i, epoch)
+            self.grids[i].value = self.scene.grid(i, epoch, self.chosen_class)
+            self.plots[i].value = self.scene.curves(i, epoch)
             shown, name = self.scene.shown(i, epoch), _as_html(run.path.name)
             self.heads[i].value = f"<b>{name}</b>, epoch {shown} of {run.config.epochs}"
         near = min(range(len(frames)), key=lambda k: abs(frames[k] - epoch))
@@ -307,9 +324,28 @@ class EpochBrowser(_View):
         for strip in self.strips: strip.chosen = near
         self._quiet = False
 
+    @property
+    def chosen_class(self) -> int|None:
+        "The class whose latents are shown; None: all."
+        return self.label.value - 1 if self.label.value else None
+
+    def _shown(self, i) -> list[int]:
+        "The latents of run i that its grid shows."
+        return self.scene.recordings[i].members(self.chosen_class).tolist()
+
+    def _choose_class(self):
+        "Show the latents of one class, and one of them through the epochs."
+        for i, grid in enumerate(self.grids):
+            grid.rows = max(1, math.ceil(len(self._shown(i)) / grid.cols))
+        self._show()
+        members = self._shown(0)
+        self._choose(self.latent if self.latent in members else members[0])
+
     def _choose(self, latent):
         self.latent = min(latent, *(run.info["samples"]["n"] - 1 for run in self.scene.runs))
-        for grid in self.grids: grid.chosen = self.latent
+        for i, grid in enumerate(self.grids):
+            cells = self._shown(i)
+            grid.chosen = cells.index(self.latent) if self.latent in cells else 0
         self._draw_strips()
 
     def _draw_strips(self):

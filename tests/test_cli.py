@@ -289,6 +289,8 @@ BAD = [
     (["train", "--loss", "bse"], "did you mean 'bce'"),
     (["train", "--size", "48"], "48"),
     (["train", "--limit", "10"], "batch"),
+    (["train", "--time", "8"], "a number with its unit"),
+    (["train", "--time", "0m"], "a number with its unit"),
     (["train", "--epochs", "-2"], "epochs has to be at least 1"),
     (["train", "--data", "./missing"], "missing"),
     (["train", "--data", "./empty"], "empty"),

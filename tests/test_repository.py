@@ -26,8 +26,8 @@ BY_HAND |= {f"cli.{name}" for name in ("__init__ _diagnose _doctor _doctor_gan _
 BY_HAND |= {f"exercises.{p.stem}" for p in PACKAGE.glob("exercises/*.py")}
 # a module may import only those that stand before it; the studies, the command and the top of the package come last
 ORDER = ("guards core session storage locks processes losses toy toybirds imagefiles data dcgan networks steps "
-         "settings runfiles runs diagnosis training features fid sources evaluation sagan probing gradcam latent "
-         "scenes embed widgets export").split()
+         "settings runfiles runs diagnosis training features fid sources evaluation sagan labels probing gradcam "
+         "latent scenes embed widgets export").split()
 NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
 LESSONS = {p: nbformat.read(p, 4) for p in NOTEBOOKS}
 ENGINE_ROOM = {p for p in NOTEBOOKS if p.name.startswith("3")}

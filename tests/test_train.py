@@ -15,7 +15,7 @@ from gan_course.data import load_images
 from gan_course.dcgan import build_model
 from gan_course.evaluation import evaluate
 from gan_course.losses import LOSSES, get_loss
-from gan_course.settings import fingerprint
+from gan_course.settings import check_config, fingerprint
 
 # flips, EMA and mixed precision on: what resume has to get right to the bit
 TINY = T.TrainConfig(data="toy-birds", limit=200, base_channels=4, batch_size=32, epochs=3, ema=.9, samples=9,
@@ -546,3 +546,24 @@ def test_a_run_is_opened_by_whatever_names_it(whole, tmp_path, monkeypatch):
             ("./toybirds-dcgan", "there is no folder"),
             ("~/toy", "there is no folder")):
         with pytest.raises(InputError, match=message): T.open_run(what)
+
+
+def test_a_budget_of_time_ends_at_a_complete_epoch(tmp_path, monkeypatch):
+    now = iter(range(0, 10**6, 5))  # each look at the clock is five seconds after the last
+    monkeypatch.setattr(T.time, "perf_counter", lambda: float(next(now)))
+    measured = []
+    def hook(t, row): measured.append((row["epoch"], t.config.epochs))
+    run = T.train(dataclasses.replace(TINY, epochs=50), tmp_path / "r", progress=False, on_epoch_end=[hook], seconds=40)
+    n = len(run.history)
+    assert 1 < n < 10 and run.config.epochs == n == measured[-1][1]  # a hook can tell that this is the last epoch
+    assert all(planned == 50 for _, planned in measured[:-1])
+    assert len(T.resume(run, n + 1, progress=False, seconds=1).history) == n + 1  # one epoch is always done
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("epochs", "3", "epochs has to be int"), ("lr_g", float("nan"), "lr_g has to be at least 0"),
+    ("gp", float("inf"), "gp has to be at least 0"), ("flip", 1, "flip has to be bool")])
+def test_settings_that_are_changed_later_are_checked_too(name, value, message):
+    config = T.TrainConfig()
+    setattr(config, name, value)
+    with pytest.raises(InputError, match=message): check_config(config)

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from gan_course.cli._surroundings import as_weights, file_to_write, options, say
 
@@ -27,6 +27,8 @@ class SampleOptions:
     seed: int = 0  # of the latents
     weights: str | None = None  # "last", "best" or an epoch; by default the best, if known, else the last
     cols: int = 8  # images a row
+    classes: Annotated[tuple[str, ...], arg(name="class")] = ()
+    """of a run with labels: images of this class only; several classes, or "all": a row of --cols images each"""
     model: str | None = None  # module:function, for a run of networks of your own
 
 
@@ -69,18 +71,21 @@ def run_of(name: str, model: str | None) -> Run:
 def sample(args: list[str]) -> None:
     """`gan-course sample`."""
     o = options(SampleOptions, "sample", args)
+    import torch
     from PIL import Image
 
     from gan_course.core import InputError, image_grid
     from gan_course.networks import latent_dim_of
     from gan_course.runfiles import PIXELS
-    from gan_course.session import draw_latents
+    from gan_course.session import draw_labels, draw_latents
     from gan_course.steps import generate
     from gan_course.storage import atomic_write
 
     if not 1 <= o.n <= MOST: raise InputError(f"--n has to be at least 1 and at most {MOST:,}, not {o.n}")
     if o.cols < 1: raise InputError(f"--cols has to be at least 1, not {o.cols}")
     run = run_of(o.run, o.model)
+    wanted = classes_of(run, o.classes)
+    if len(wanted) > 1: o.n = o.cols * len(wanted)
     out = o.out or Path(f"{run.path.name}-samples.png")
     one = out.suffix.lower() == ".png"
     check_place_of_samples(out, one)
@@ -90,16 +95,32 @@ def sample(args: list[str]) -> None:
                          "give --out the name of a folder")
     G = run.generator(as_weights(o.weights))
     z = draw_latents(o.n, latent_dim_of(G), o.seed)
+    if len(wanted) > 1: z = z[:o.cols].repeat(len(wanted), 1)  # the same latents for each class, below each other
+    labels = draw_labels(o.n, len(run.classes), o.seed, 8) if run.classes else None
+    if wanted: labels = torch.tensor(wanted).repeat_interleave(o.n // len(wanted))
 
     def save(pixels, path):
         with atomic_write(path) as part: Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(part, "PNG")
 
-    if one: save(image_grid(generate(G, z), min(o.cols, o.n)), file)
+    if one: save(image_grid(generate(G, z, labels=labels), min(o.cols, o.n)), file)
     else:
         out.mkdir(parents=True, exist_ok=True)
-        images = (image for part in z.split(1024) for image in generate(G, part))
+        batches = zip(*(x.split(1024) for x in (z, labels) if x is not None), strict=True)
+        images = (image for z, *told in batches for image in generate(G, z, 64, *told))
         for i, image in enumerate(images): save(image, out / f"{i:05d}.png")
     say(f"{o.n} images of {run.path.name} in {out}")
+
+
+def classes_of(run: Run, names: tuple[str, ...]) -> list[int]:
+    """The numbers of the classes that were asked for."""
+    from gan_course.core import InputError, choose
+
+    if not names: return []
+    if not run.classes:
+        raise InputError(f"{run.path.name} was trained without labels and makes no class on demand: leave --class out, "
+                         "or train with --labels")
+    if names == ("all",): return list(range(len(run.classes)))
+    return [run.classes.index(choose(name, run.classes, "class")) for name in names]
 
 
 def check_place_of_samples(out: Path, one: bool) -> None:

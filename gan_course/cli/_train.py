@@ -38,6 +38,8 @@ def train(args: list[str]) -> None:
         """begin with the settings of a run that was done, such as cifar10-sagan; other options change them"""
         resume: Path | None = None
         """go on with this run, measured as before; with --epochs, --fid-every, and --data if its images were moved"""
+        time: str | None = None
+        """begin no epoch that would end later, such as 90s, 10m or 2h from now; --epochs is the most"""
         fid_every: int = 0  # measure FID and KID every so many epochs, and after the last; 0: never
         n_fake: int = 10_000  # generated images of each measurement; against all training images
         extractor: str = "inception"  # "small" needs no download; its numbers go to frechet-small.csv
@@ -84,7 +86,7 @@ def begin(options, config: TrainConfig) -> Run:
     def real():
         return load_images(config.data or "", "train", **data_options(config))
 
-    return train(config, options.out, on_epoch_end=hooks_of(options, real))
+    return train(config, options.out, on_epoch_end=hooks_of(options, real), seconds=seconds_of(options.time))
 
 
 def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
@@ -96,7 +98,7 @@ def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
     from gan_course.runs import open_run
     from gan_course.training import resume
 
-    free = ("epochs", "resume", "fid_every", "data")
+    free = ("epochs", "resume", "fid_every", "data", "time")
     changed = [k for k, v in given.items() if k not in free and k in stored and stored[k] != v]
     if options.out is not None: changed.append("out")
     if changed:
@@ -111,7 +113,22 @@ def go_on(options, given: dict, stored: dict, own: str | None) -> Run:
         if moved: run.config = dataclasses.replace(run.config, data=moved)
         return run.images()
 
-    return resume(options.resume, options.epochs, on_epoch_end=hooks_of(options, real), data=moved)
+    return resume(options.resume, options.epochs, on_epoch_end=hooks_of(options, real), data=moved,
+                  seconds=seconds_of(options.time))
+
+
+def seconds_of(text: str | None) -> float:
+    """How long "90s", "10m" or "1.5h" is."""
+    import math
+    import re
+
+    from gan_course.core import InputError
+
+    if text is None: return math.inf
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not found or not float(found[1]):
+        raise InputError(f"--time is {text!r:.40}: give a number with its unit, such as 90s, 10m or 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def hide_full_disk_in_threads() -> None:

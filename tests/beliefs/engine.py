@@ -39,7 +39,7 @@ MUTANTS = [
     Mutant("runs", "epoch_in(files[name], otherwise)", "otherwise",
            "test_train.py::test_a_best_that_was_written_before_the_crash_knows_its_epoch",
            "The history knows which epoch a file holds."),
-    Mutant("training", "if not math.isfinite(v)]", "if v > 1e9]",
+    Mutant("runs", "if not math.isfinite(v)]", "if v > 1e9]",
            "test_train.py::test_nan_stops_the_run_and_keeps_the_last_epoch",
            "NaN is larger than any bound."),
     # several processes

@@ -13,7 +13,7 @@ MUTANTS = [
            "test_faults.py::test_giants_are_refused_before_memory_is_asked_for",
            "A picture has the size that its config tells of."),
     Mutant("settings", "if not isinstance(value, wanted) or", "if False or",
-           "test_faults.py::test_a_config_of_wrong_kinds_is_named",
+           "test_train.py::test_settings_that_are_changed_later_are_checked_too",
            "In a config.json every setting has its type."),
     Mutant("runfiles", "least <= value <= most", "least <= value",
            "test_faults.py::test_a_config_of_wrong_kinds_is_named",
@@ -73,6 +73,6 @@ MUTANTS = [
            "Whoever starts a command sees its bar."),
     # settings
     Mutant("settings", "not (abs(value) < math.inf and value >= least)", "value < least",
-           "test_train.py::test_bad_input_is_named",
+           "test_train.py::test_settings_that_are_changed_later_are_checked_too",
            "What is not below the bound is allowed."),
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from gan_course import dcgan, fid, gradcam, latent, losses, runfiles, runs, sagan, toy, toybirds
+from gan_course import dcgan, fid, gradcam, labels, latent, losses, runfiles, runs, sagan, scenes, toy, toybirds
 
 from .things import Things, noise, pixels
 
@@ -53,7 +53,7 @@ def settings_of() -> dict:
 def whole_training(t: Things) -> dict:
     a = t.training
     names = ("config", "run", "images", "test_images", "accelerator", "G", "D", "ema", "opt_g", "opt_d", "latents",
-             "history", "epoch")
+             "labels", "history", "epoch")
     return {name: getattr(a, name) for name in names}
 
 
@@ -77,6 +77,8 @@ CORE: dict[str, Callable[[Things], dict]] = {
     "core.show_images": lambda t: dict(images=t.x, cols=2, title="four", scale=1, padding=1),
     "guards.guard": lambda t: dict(module="gan_course.core", known={}),
     "session.undisturbed": lambda t: dict(grad=True),
+    "session.draw_labels": lambda t: dict(n=3, num_classes=4, seed=(1, 2)),
+    "session.labels_in_order": lambda t: dict(n=9, num_classes=4),
     "session.draw_latents": lambda t: dict(n=3, shape=(4,), seed=(1, 2)),
 }
 GAME: dict[str, Callable[[Things], dict]] = {
@@ -212,6 +214,13 @@ NETWORKS: dict[str, Callable[[Things], dict]] = {
     "sagan.SNDiscriminator": lambda t: dict(img_size=32, img_channels=3, base_channels=8, attention=16),
     **{f"sagan.{name}": lambda t: dict(HEAD) for name in ("sngan", "dcgan_sn", "sngan_bn")},
     **{f"sagan.{name}": lambda t: HEAD | dict(attention=16) for name in ("sagan", "sagan_bn")},
+    "dcgan.Discriminator.logit": lambda t: dict(self=t.D, h=t.D.features(t.floats).detach()),
+    "sagan.SNDiscriminator.logit": lambda t: dict(self=t.pair[1], h=t.pair[1].features(t.floats).detach()),
+    "labels.ConditionalBatchNorm2d": lambda t: dict(num_classes=3, channels=4),
+    "labels.ConditionalGenerator": lambda t: dict(G=t.G, num_classes=3),
+    "labels.ProjectionDiscriminator": lambda t: dict(D=t.D, num_classes=3, channels=8),
+    "labels.conditional": lambda t: dict(G=t.G, D=t.D, num_classes=3),
+    "labels.OneClass": lambda t: dict(G=labels.ConditionalGenerator(t.G, 3), label=2),
     "sagan.attention_maps": lambda t: dict(network=t.pair[0], x=t.z),
     "sagan.plot_attention": lambda t: dict(network=t.pair[1], x=t.floats[:2], positions=[(.5, .5)]),
     "networks.latent_dim_of": lambda t: dict(G=t.G),
@@ -250,6 +259,8 @@ RUNS: dict[str, Callable[[Things], dict]] = {
     "runfiles.check_info": lambda t: dict(info=t.run.info),
     "runfiles.grid_size": lambda t: dict(n=4, size=32, cols=2, padding=2),
     "runfiles.read_config": lambda t: dict(folder=t.run_folder),
+    "runs.refuse_nan": lambda t: dict(values=dict(g_loss=1.), when="epoch 3"),
+    "runfiles.read_labels": lambda t: dict(file=labelled(t), n=4, num_classes=2),
     "runfiles.read_latents": lambda t: dict(file=t.run_folder/"latents.safetensors", shape=(4, 4)),
     "runfiles.read_pixels": lambda t: dict(file=runs.samples_file(t.run_folder, 1), wanted=grid(t), channels=3),
     "runfiles.read_rows": lambda t: dict(file=t.run_folder/"history.csv", columns=runs.COLUMNS, whole=("epoch",)),
@@ -447,6 +458,9 @@ VIEWS: dict[str, Callable[[Things], dict]] = {
     "scenes.EpochScene": lambda t: dict(run=t.run, other_run=t.run_folder),
     "scenes.EpochScene.refresh": lambda t: dict(self=epochs(t)),
     "scenes.EpochScene.shown": lambda t: dict(self=epochs(t), i=0, epoch=1),
+    "scenes.Recording.members": lambda t: dict(self=epochs(t).recordings[0], label=None),
+    "scenes.shown_classes": lambda t: dict(scene=of_classes(t)),
+    "scenes.every_class": lambda t: dict(scene=of_classes(t), state=scenes.LatentState()),
     "scenes.EpochScene.grid": lambda t: dict(self=epochs(t), i=0, epoch=1),
     "scenes.EpochScene.strip": lambda t: dict(self=epochs(t), i=0, latent=1),
     "scenes.EpochScene.curves": lambda t: dict(self=epochs(t), i=0, epoch=1),
@@ -467,6 +481,16 @@ VIEWS: dict[str, Callable[[Things], dict]] = {
 def recorded(t: Things):
     from gan_course.scenes import Recording
     return Recording(t.run)
+
+
+def of_classes(t: Things):
+    return scenes.LatentScene(labels.ConditionalGenerator(t.G, 3), 2)
+
+
+def labelled(t: Things):
+    from safetensors.torch import save_file
+    save_file({"labels": torch.tensor([0, 0, 1, 1])}, file := t.fresh("latents.safetensors"))
+    return file
 
 
 def epochs(t: Things):
